@@ -1,0 +1,80 @@
+"""What a server can refuse, on one page. ``serving/grpc/status.py`` maps each to a gRPC status.
+
+::
+
+    ServingError
+    ├── UnknownModel        no such head, version or alias is loaded
+    ├── InvalidRequest      wrong names, shapes, element types or bytes
+    ├── Overloaded          the queue is full
+    ├── DeadlineExceeded    the caller's deadline passed, or cannot be met
+    ├── Cancelled           the caller left
+    ├── Unavailable         loading, or draining
+    ├── StageFailed         a stage did not load or did not run
+    └── DeviceUnavailable   the device that was asked for cannot be used
+"""
+
+__all__ = [
+    "Cancelled",
+    "DeadlineExceeded",
+    "DeviceUnavailable",
+    "InvalidRequest",
+    "Overloaded",
+    "ServingError",
+    "StageFailed",
+    "Unavailable",
+    "UnknownModel",
+]
+
+
+class ServingError(Exception):
+    """The root of everything the server raises on purpose; its text is written for the caller who reads it."""
+
+    code = "serving"
+
+
+class UnknownModel(ServingError):
+    """No such head, version or alias is loaded; the text names the closest that is."""
+
+    code = "serving.unknown_model"
+
+
+class InvalidRequest(ServingError):
+    """The request does not fit the head's signature; the text says what was found and what is expected."""
+
+    code = "serving.invalid_request"
+
+
+class Overloaded(ServingError):
+    """More rows are waiting than the server keeps; the text says how many and when to try again."""
+
+    code = "serving.overloaded"
+
+
+class DeadlineExceeded(ServingError):
+    """The caller's deadline passed before the answer was ready."""
+
+    code = "serving.deadline_exceeded"
+
+
+class Cancelled(ServingError):
+    """The caller left before the answer was ready."""
+
+    code = "serving.cancelled"
+
+
+class Unavailable(ServingError):
+    """The server is loading or draining; another try may succeed."""
+
+    code = "serving.unavailable"
+
+
+class StageFailed(ServingError):
+    """A stage did not load, or did not run; the log has the cause."""
+
+    code = "serving.stage_failed"
+
+
+class DeviceUnavailable(ServingError):
+    """The device that was asked for cannot be used, and falling back to another would be a silent lie."""
+
+    code = "serving.device_unavailable"

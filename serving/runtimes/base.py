@@ -1,0 +1,56 @@
+"""The seam between the engine and what runs a network: a runtime loads stages and runs them on one device."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.manifest import Format, StageManifest
+
+__all__ = ["Arrays", "DeviceTensors", "Executable", "Runtime"]
+
+Arrays = Mapping[str, NDArray[Any]]
+"""Named tensors in host memory, each with N rows on its first axis."""
+
+DeviceTensors = Mapping[str, Any]
+"""Named tensors wherever the runtime keeps them; only that runtime may look inside."""
+
+
+class Executable(Protocol):
+    """A loaded stage."""
+
+    def __call__(self, tensors: DeviceTensors) -> DeviceTensors:
+        """Run on the stage's declared inputs, picked from ``tensors`` by name; return its outputs by name."""
+        ...
+
+
+class Runtime(Protocol):
+    """Runs stages on one device. Only the thread that owns the device calls it, but for ``load``."""
+
+    name: str
+    """``onnx`` or ``torchscript``; telemetry prints it."""
+    device: str
+    """``cpu`` or ``cuda:0``."""
+    format: Format
+    """Which stored form of a stage it loads."""
+
+    def load(self, stage: StageManifest, artifact: bytes) -> Executable:
+        """Load a stage from its stored bytes.
+
+        Raises:
+            StageFailed: the bytes do not load, or do not have the declared inputs and outputs.
+        """
+        ...
+
+    def to_device(self, arrays: Arrays) -> DeviceTensors:
+        """Copy host arrays to the device, or use them where they lie."""
+        ...
+
+    def take(self, tensors: DeviceTensors, rows: Sequence[int]) -> DeviceTensors:
+        """Return the given rows of every tensor, in that order, without leaving the device."""
+        ...
+
+    def to_host(self, tensors: DeviceTensors) -> Arrays:
+        """Copy to host memory, or use them where they lie."""
+        ...

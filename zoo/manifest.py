@@ -1,0 +1,313 @@
+"""Manifests: the immutable, schema-versioned JSON documents that say what a stage, a backbone and a version are.
+
+A version is a path of stages from input to answer, plus everything that made it: preprocessing,
+labels, code, environment, recipe, metrics and parity. Manifests are values: frozen, compared by
+content and named by the digest of their canonical JSON. Unknown keys are errors.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from zoo.digest import Digest, canonical_json, digest_bytes, digest_json, path_digest
+
+__all__ = [
+    "Answer",
+    "Artifact",
+    "BackboneManifest",
+    "ClassifyAnswer",
+    "DType",
+    "Format",
+    "GateResult",
+    "ImagePreprocessing",
+    "LabelsCommit",
+    "Metrics",
+    "MultilabelAnswer",
+    "Name",
+    "Parity",
+    "Preprocessing",
+    "RegressAnswer",
+    "Signature",
+    "SliceMetrics",
+    "StageManifest",
+    "StageRef",
+    "TagAnswer",
+    "TensorPreprocessing",
+    "TensorSpec",
+    "TextPreprocessing",
+    "VersionManifest",
+]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+"""A head, team, backbone or alias: lower case, digits, '-' and '_', at most 63 characters."""
+
+DType = Literal["float32", "float16", "int64", "int32", "uint8", "bool", "bytes"]
+"""An element type; ``bytes`` is a variable-length string, as a client sends text or an encoded image."""
+
+Format = Literal["onnx", "torchscript", "safetensors"]
+"""What a stage is stored as. ``safetensors`` holds weights alone; the other two can be run."""
+
+
+class Record(BaseModel):
+    """A frozen value that refuses unknown keys and has one canonical encoding."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> bytes:
+        """Return the canonical JSON of this record."""
+        return canonical_json(self.model_dump(mode="json", by_alias=True))
+
+    def content_digest(self) -> str:
+        """Return the digest of the canonical JSON of this record."""
+        return digest_bytes(self.to_json())
+
+
+class TensorSpec(Record):
+    """A named tensor: its element type, and its axes in order.
+
+    An axis is a fixed size or the name of a dynamic axis. The first axis is ``"N"``, the rows.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int | str, ...]
+
+    @model_validator(mode="after")
+    def _rows_come_first(self) -> Self:
+        if not self.shape or self.shape[0] != "N":
+            raise ValueError(f"the first axis of {self.name!r} must be 'N' (rows); got shape {self.shape}")
+        return self
+
+
+class Artifact(Record):
+    """One stored form of a stage: the digest and the size of its bytes, and how it was made."""
+
+    blob: Digest
+    size_bytes: int = Field(ge=0)
+    made_by: str = Field(description="tool and settings, e.g. 'torch 2.15.0 onnx opset 18'")
+
+
+class StageManifest(Record):
+    """A piece of network with named, typed inputs and outputs; stored, loaded and run as a unit.
+
+    A stage reads its inputs by name from the tensors computed so far on its path and adds its
+    outputs to them; an output replaces an earlier tensor of the same name.
+    """
+
+    schema_: Literal["hydrazoo.stage/1"] = Field(default="hydrazoo.stage/1", alias="schema")
+    name: str
+    architecture: dict[str, Any]
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    weights: Digest
+    parameters: int = Field(ge=0)
+    artifacts: dict[Format, Artifact]
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @property
+    def digest(self) -> str:
+        """The stage's identity: the digest of its architecture, declared tensors and weights.
+
+        The name and the exported forms are not part of it: the same network exported twice is one stage.
+        """
+        return digest_json(
+            {
+                "architecture": self.architecture,
+                "inputs": [spec.model_dump(mode="json") for spec in self.inputs],
+                "outputs": [spec.model_dump(mode="json") for spec in self.outputs],
+                "weights": self.weights,
+            }
+        )
+
+
+class StageRef(Record):
+    """A stage as a path lists it: its identity, and the manifest that pins its exported bytes."""
+
+    name: str
+    digest: Digest
+    manifest: Digest
+
+
+class TextPreprocessing(Record):
+    """Text to token ids, by a tokenizer stored in the zoo.
+
+    Gives ``ids_NT`` and ``mask_NT`` (int64; 1 where there is a token). A text of more than
+    ``max_tokens`` tokens, special tokens included, is an error and never cut.
+    """
+
+    kind: Literal["text"] = "text"
+    tokenizer: Digest = Field(description="blob of a tokenizers JSON file, its own padding and truncation ignored")
+    max_tokens: int = Field(gt=0)
+    pad_id: int = Field(ge=0)
+
+
+class ImagePreprocessing(Record):
+    """An encoded image to ``images_NCHW`` (float32): RGB, shorter side resized, centre crop, normalised."""
+
+    kind: Literal["image"] = "image"
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    resize_shorter: int = Field(gt=0, description="pixels of the shorter side before the crop")
+    interpolation: Literal["bilinear", "bicubic", "nearest"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class TensorPreprocessing(Record):
+    """Ready tensors: checked against their declaration and otherwise left alone."""
+
+    kind: Literal["tensor"] = "tensor"
+    tensors: tuple[TensorSpec, ...] = Field(min_length=1)
+
+
+Preprocessing = Annotated[
+    TextPreprocessing | ImagePreprocessing | TensorPreprocessing, Field(discriminator="kind")
+]
+
+
+class ClassifyAnswer(Record):
+    """``output`` (N, C) float32 holds probabilities, one class of ``labels`` is the answer."""
+
+    kind: Literal["classify"] = "classify"
+    output: str = "scores_NC"
+    labels: tuple[str, ...] = Field(min_length=2)
+
+
+class MultilabelAnswer(Record):
+    """``output`` (N, C) float32 holds a probability per label; those at or above their threshold apply."""
+
+    kind: Literal["multilabel"] = "multilabel"
+    output: str = "scores_NC"
+    labels: tuple[str, ...] = Field(min_length=1)
+    thresholds: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _one_threshold_a_label(self) -> Self:
+        if len(self.thresholds) != len(self.labels):
+            raise ValueError(f"expected {len(self.labels)} thresholds, one a label; got {len(self.thresholds)}")
+        return self
+
+
+class RegressAnswer(Record):
+    """``output`` (N, 1) float32 holds a value between ``low`` and ``high``."""
+
+    kind: Literal["regress"] = "regress"
+    output: str = "values_N1"
+    low: float
+    high: float
+
+
+class TagAnswer(Record):
+    """``output`` (N, T, K) float32 holds probabilities of the token tags ``O, B-x, I-x, …`` of ``labels``.
+
+    Tag 0 is ``O``; label ``i`` has ``B`` at ``1 + 2 i`` and ``I`` at ``2 + 2 i``, so K = 1 + 2 · len(labels).
+    """
+
+    kind: Literal["tag"] = "tag"
+    output: str = "scores_NTK"
+    labels: tuple[str, ...] = Field(min_length=1)
+
+
+Answer = Annotated[
+    ClassifyAnswer | MultilabelAnswer | RegressAnswer | TagAnswer, Field(discriminator="kind")
+]
+"""How the outputs of a path become a typed answer."""
+
+
+class Signature(Record):
+    """What a client sends and what comes back, as tensors."""
+
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+
+
+class LabelsCommit(Record):
+    """Which labels made a version: the digest of the file, and the git commit that holds it if it was clean."""
+
+    digest: Digest
+    commit: str | None = Field(description="git commit whose tree holds exactly these bytes; null if none does")
+    examples: dict[str, int] = Field(description="examples per split")
+
+
+class SliceMetrics(Record):
+    """Metrics over one named subset of a split."""
+
+    examples: int = Field(ge=0)
+    values: dict[str, float]
+
+
+class Metrics(Record):
+    """Metrics on the test split: over all of it, and per slice."""
+
+    overall: SliceMetrics
+    slices: dict[str, SliceMetrics]
+
+
+class GateResult(Record):
+    """The bounds that a version had to reach, and what it reached."""
+
+    bounds: dict[str, float] = Field(description="'macro_f1' or 'negation/macro_f1' to its lowest (or highest) allowed value")
+    reached: dict[str, float]
+
+
+class Parity(Record):
+    """How close one exported format is to the torch model, measured on real and on edge inputs."""
+
+    rows: int = Field(gt=0)
+    batch_sizes: tuple[int, ...]
+    max_abs_diff: float = Field(ge=0)
+    equal_answers: float = Field(ge=0, le=1, description="share of rows whose typed answer is the same")
+    tolerance: float = Field(gt=0, description="largest max_abs_diff that may be published")
+
+
+class BackboneManifest(Record):
+    """A shared backbone: its stages in order, and the preprocessing that feeds the first of them."""
+
+    schema_: Literal["hydrazoo.backbone/1"] = Field(default="hydrazoo.backbone/1", alias="schema")
+    name: Name
+    source: str = Field(description="what it was added from, e.g. 'minilm' or 'hf:bert-base-uncased'")
+    source_digest: Digest = Field(description="digest of the configuration and weights it was cut from, and of the cut")
+    stages: tuple[StageRef, ...] = Field(min_length=1)
+    preprocessing: Preprocessing
+    environment: dict[str, str]
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class VersionManifest(Record):
+    """One immutable version of a head: the path that answers, and everything that made it."""
+
+    schema_: Literal["hydrazoo.version/1"] = Field(default="hydrazoo.version/1", alias="schema")
+    head: Name
+    team: Name
+    backbone: Digest = Field(description="content digest of the backbone manifest")
+    stages: tuple[StageRef, ...] = Field(min_length=1)
+    shared_stages: int = Field(ge=0, description="how many leading stages belong to the backbone")
+    preprocessing: Preprocessing
+    signature: Signature
+    answer: Answer
+    labels: LabelsCommit
+    code: Digest = Field(description="fingerprint of the source that built it")
+    environment: dict[str, str]
+    recipe: dict[str, Any]
+    build_key: Digest = Field(description="digest of everything that went in; equal key, nothing to rebuild")
+    metrics: Metrics
+    gate: GateResult
+    parity: dict[Format, Parity]
+    parents: tuple[Digest, ...] = ()
+    created_by: str
+    created_at: datetime
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @property
+    def digest(self) -> str:
+        """The version's identity: the digest of its canonical JSON."""
+        return self.content_digest()
+
+    @property
+    def path(self) -> str:
+        """The digest of its whole path of stages."""
+        return path_digest(stage.digest for stage in self.stages)
