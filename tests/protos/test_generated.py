@@ -1,0 +1,26 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from protos.generate import SOURCES, generate
+
+STUBS = sorted(str(path.relative_to(SOURCES)) for path in SOURCES.rglob("*_pb2*.py*") if "__pycache__" not in path.parts)
+
+
+@pytest.fixture(scope="module")
+def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("protos")
+    generate(folder)
+    return folder
+
+
+def test_every_stub_has_a_source_and_every_source_its_stubs(regenerated: Path) -> None:
+    assert sorted(str(path.relative_to(regenerated)) for path in regenerated.rglob("*") if path.is_file()) == STUBS
+
+
+@pytest.mark.parametrize("stub", STUBS)
+def test_stub_is_what_its_source_generates(regenerated: Path, stub: str) -> None:
+    assert (regenerated / stub).read_bytes() == (SOURCES / stub).read_bytes(), (
+        f"{stub} differs from its source; run `{Path(sys.executable).name} protos/generate.py`"
+    )
