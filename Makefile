@@ -52,7 +52,7 @@ build-files: $(STAMP) ## Write the BUILD files again after a change of imports
 	$(BIN)/python -m tests.support.build_files
 
 lock: ## Pin the newest versions that pyproject.toml allows (needs the network)
-	$(BIN)/uv pip compile pyproject.toml --group dev --extra train --extra torchscript --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --quiet --upgrade --custom-compile-command "make lock" -o requirements.lock
 
 clean: ## Remove the environment and the demo's zoo
