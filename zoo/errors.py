@@ -7,22 +7,30 @@
     ├── Conflict           somebody else moved first, or a name is taken by other content
     ├── Corrupt            stored bytes do not match their digest
     ├── InvalidReference   'intent@@7' and the like
+    ├── InvalidManifest    a manifest that does not fit what the zoo holds, or does not add up
+    ├── IncompatibleSchema a database or manifest written by another release than this one can read
     ├── InvalidLabels      a labels file that does not parse or does not add up
     ├── InvalidConfig      an unknown or ill-typed setting
     ├── InvalidInput       one input that preprocessing refuses
     │   ├── TooLong
     │   └── Undecodable
+    ├── InvalidOutput      a model's outputs that are no answer
     ├── ExportFailed       a stage that could not be exported as declared
-    └── ParityMissed       an export that answers differently from the torch model
+    ├── ParityMissed       an export that answers differently from the torch model
+    └── GateMissed         a version below what its head must reach
 """
 
 __all__ = [
     "Conflict",
     "Corrupt",
     "ExportFailed",
+    "GateMissed",
+    "IncompatibleSchema",
     "InvalidConfig",
     "InvalidInput",
     "InvalidLabels",
+    "InvalidManifest",
+    "InvalidOutput",
     "InvalidReference",
     "NotFound",
     "ParityMissed",
@@ -62,6 +70,18 @@ class InvalidReference(ZooError):
     code = "zoo.invalid_reference"
 
 
+class InvalidManifest(ZooError):
+    """A manifest does not fit the stages, backbone and blobs that the zoo holds; the text says where."""
+
+    code = "zoo.invalid_manifest"
+
+
+class IncompatibleSchema(ZooError):
+    """A database or a manifest has a schema that this release does not know."""
+
+    code = "zoo.incompatible_schema"
+
+
 class InvalidLabels(ZooError):
     """A labels file that does not parse or does not add up; the text names the line."""
 
@@ -92,6 +112,12 @@ class Undecodable(InvalidInput):
     code = "zoo.undecodable"
 
 
+class InvalidOutput(ZooError):
+    """A model gave a NaN or an infinity where a probability or a value belongs, so there is no answer."""
+
+    code = "zoo.invalid_output"
+
+
 class ExportFailed(ZooError):
     """A stage could not be exported, or its export does not have the declared names and axes."""
 
@@ -102,3 +128,9 @@ class ParityMissed(ZooError):
     """An export differs from the torch model by more than its tolerance, so it is not published."""
 
     code = "zoo.parity_missed"
+
+
+class GateMissed(ZooError):
+    """A version does not reach the bounds of its head's gate, so it is not published."""
+
+    code = "zoo.gate_missed"

@@ -1,0 +1,173 @@
+"""Outputs to answers: what the tensors of a head mean, as frozen values.
+
+``decode`` reads one row's outputs as the manifest's ``answer`` says. Gates, parity and the server all call it,
+so that what a head was tested on is what its callers get.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import InvalidInput, InvalidOutput
+from zoo.manifest import Answer, ClassifyAnswer, MultilabelAnswer, RegressAnswer, TagAnswer
+from zoo.preprocessing.row import Row
+
+__all__ = ["Classification", "Decoded", "Multilabel", "Regression", "Span", "Tagging", "decode"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """One class of several: the likeliest, and the probability of each by label, in the declared order."""
+
+    label: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multilabel:
+    """The labels that reach their thresholds, and the probability of each, both in the declared order."""
+
+    labels: tuple[str, ...]
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regression:
+    """A value, and the bounds that it lies between."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A labelled piece of a text: ``text`` is the source from ``start`` to ``end`` (exclusive) in code points.
+
+    ``score`` is the mean probability of its tokens' tags.
+    """
+
+    label: str
+    start: int
+    end: int
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagging:
+    """The labelled pieces of a text, in order, none overlapping."""
+
+    spans: tuple[Span, ...]
+
+
+Decoded = Classification | Multilabel | Regression | Tagging
+"""A typed answer."""
+
+
+def decode(answer: Answer, outputs: Mapping[str, NDArray[Any]], row: Row) -> Decoded:
+    """Turn the outputs of one row into its answer.
+
+    Args:
+        answer: how to read them, from the manifest.
+        outputs: by name, without the N axis, and with T cut to ``row.length``: (C,), (1,) or (T, K) float32.
+        row: the input that they belong to.
+
+    Raises:
+        InvalidOutput: they hold a NaN or an infinity.
+        InvalidInput: the answer points into the text, and the input had none.
+    """
+    values = outputs[answer.output]
+    if not np.isfinite(values).all():
+        raise InvalidOutput(
+            f"Output {answer.output!r} holds a NaN or an infinity, so there is no answer. The input is outside of what "
+            "the model can compute; `zoo verify` tells whether its stored bytes are whole."
+        )
+    match answer:
+        case ClassifyAnswer():
+            return _classification(answer, values)
+        case MultilabelAnswer():
+            return _multilabel(answer, values)
+        case RegressAnswer():
+            return Regression(value=values.item(), low=answer.low, high=answer.high)
+        case TagAnswer():
+            return _tagging(answer, values, row)
+
+
+def _scores(labels: tuple[str, ...], scores_C: NDArray[Any]) -> dict[str, float]:
+    return dict(zip(labels, scores_C.tolist(), strict=True))
+
+
+def _classification(answer: ClassifyAnswer, scores_C: NDArray[Any]) -> Classification:
+    return Classification(label=answer.labels[int(scores_C.argmax())], scores=_scores(answer.labels, scores_C))
+
+
+def _multilabel(answer: MultilabelAnswer, scores_C: NDArray[Any]) -> Multilabel:
+    # In the scores' own precision: a threshold that was chosen to equal a score must still let it in.
+    reached_C = scores_C >= np.asarray(answer.thresholds, scores_C.dtype)
+    labels = tuple(label for label, reached in zip(answer.labels, reached_C, strict=True) if reached)
+    return Multilabel(labels=labels, scores=_scores(answer.labels, scores_C))
+
+
+def _tagging(answer: TagAnswer, scores_TK: NDArray[Any], row: Row) -> Tagging:
+    if not row.offsets:
+        raise InvalidInput(
+            "This head labels pieces of a text, and the input was ready tensors, which do not say where their tokens "
+            "stand in it. Send the text itself, or ask for the raw outputs through the inference protocol."
+        )
+    assert scores_TK.shape == (row.length, 1 + 2 * len(answer.labels)), scores_TK.shape
+    pieces = (_span(piece, row.text) for piece in _pieces(answer.labels, scores_TK, row.offsets))
+    return Tagging(spans=tuple(span for span in pieces if span.text))
+
+
+@dataclass(slots=True)
+class _Piece:
+    """A span that is still growing."""
+
+    label: str
+    start: int
+    end: int
+    scores: list[float]
+
+
+def _pieces(labels: tuple[str, ...], scores_TK: NDArray[Any], offsets: tuple[tuple[int, int], ...]) -> Iterator[_Piece]:
+    """Decode BIO tags, leniently: an inside tag with no span to continue begins one.
+
+    A token continues the span before it if its tag is the inside of the same label, or if it has the same label and
+    touches it: word pieces of one word are one span even where a tag says that a new one begins. Tokens without
+    characters (special tokens) are passed over, and a token that lies in a span already (several tokens can stand
+    for one character) begins none.
+    """
+    piece: _Piece | None = None
+    for (start, end), tag, score in zip(offsets, scores_TK.argmax(1).tolist(), scores_TK.max(1).tolist(), strict=True):
+        if start == end:
+            continue
+        label = labels[(tag - 1) // 2] if tag else ""
+        begins = tag % 2 == 1
+        if piece and label == piece.label and (not begins or start <= piece.end):
+            piece.end = max(piece.end, end)
+            piece.scores.append(score)
+        elif piece and start < piece.end:
+            continue
+        else:
+            if piece:
+                yield piece
+            piece = _Piece(label, start, end, [score]) if label else None
+    if piece:
+        yield piece
+
+
+def _span(piece: _Piece, text: str) -> Span:
+    """Freeze a piece, without the white space that some tokenizers count into their tokens.
+
+    >>> _span(_Piece("city", 3, 9, [0.5, 1.0]), "in  Rome.")
+    Span(label='city', start=4, end=9, text='Rome.', score=0.75)
+    """
+    found = text[piece.start : piece.end]
+    start = piece.start + len(found) - len(found.lstrip())
+    inner = found.strip()
+    score = sum(piece.scores) / len(piece.scores)
+    return Span(label=piece.label, start=start, end=start + len(inner), text=inner, score=score)
