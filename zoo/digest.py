@@ -26,14 +26,14 @@ def digest_bytes(data: bytes | bytearray | memoryview) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the one JSON encoding of ``value`` that digests are taken over: sorted keys, no spaces, UTF-8.
+    r"""Return the one JSON encoding of ``value`` that digests are taken over: sorted keys, no spaces, UTF-8.
 
     Raises:
         ValueError: ``value`` holds a NaN or an infinity, which JSON cannot say.
         TypeError: ``value`` holds something that is not JSON.
 
     >>> canonical_json({"b": 1, "a": ["é"]})
-    b'{"a":["\\xc3\\xa9"],"b":1}'
+    b'{"a":["\xc3\xa9"],"b":1}'
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from zoo.digest import Digest, canonical_json, digest_bytes, digest_json, path_digest
 
 __all__ = [
+    "LOWER_IS_BETTER",
     "Answer",
     "Artifact",
     "BackboneManifest",
@@ -107,6 +108,15 @@ class StageManifest(Record):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     @property
+    def graph_outputs(self) -> tuple[str, ...]:
+        """What the outputs are called in the ONNX graph, in declared order.
+
+        A value in a graph has one name, so an output that replaces an input is called ``<name>_out`` there.
+        """
+        taken = {spec.name for spec in self.inputs}
+        return tuple(f"{spec.name}_out" if spec.name in taken else spec.name for spec in self.outputs)
+
+    @property
     def digest(self) -> str:
         """The stage's identity: the digest of its architecture, declared tensors and weights.
 
@@ -162,9 +172,7 @@ class TensorPreprocessing(Record):
     tensors: tuple[TensorSpec, ...] = Field(min_length=1)
 
 
-Preprocessing = Annotated[
-    TextPreprocessing | ImagePreprocessing | TensorPreprocessing, Field(discriminator="kind")
-]
+Preprocessing = Annotated[TextPreprocessing | ImagePreprocessing | TensorPreprocessing, Field(discriminator="kind")]
 
 
 class ClassifyAnswer(Record):
@@ -210,9 +218,7 @@ class TagAnswer(Record):
     labels: tuple[str, ...] = Field(min_length=1)
 
 
-Answer = Annotated[
-    ClassifyAnswer | MultilabelAnswer | RegressAnswer | TagAnswer, Field(discriminator="kind")
-]
+Answer = Annotated[ClassifyAnswer | MultilabelAnswer | RegressAnswer | TagAnswer, Field(discriminator="kind")]
 """How the outputs of a path become a typed answer."""
 
 
@@ -245,11 +251,34 @@ class Metrics(Record):
     slices: dict[str, SliceMetrics]
 
 
-class GateResult(Record):
-    """The bounds that a version had to reach, and what it reached."""
+LOWER_IS_BETTER = frozenset({"mae", "mse", "rmse"})
+"""Metrics that measure an error: a gate's bound on one of them is the highest allowed value."""
 
-    bounds: dict[str, float] = Field(description="'macro_f1' or 'negation/macro_f1' to its lowest (or highest) allowed value")
+
+class GateResult(Record):
+    """The bounds that a version had to reach, and what it reached.
+
+    A key is a metric, ``"macro_f1"``, or a slice and a metric, ``"negation/macro_f1"``. A bound is the
+    lowest allowed value, and the highest for the metrics in ``LOWER_IS_BETTER``.
+    """
+
+    bounds: dict[str, float]
     reached: dict[str, float]
+
+    def missed(self) -> tuple[str, ...]:
+        """Return the keys whose bound is not reached, or not measured at all, in order.
+
+        >>> GateResult(bounds={"macro_f1": 0.8, "mae": 1.0}, reached={"macro_f1": 0.9, "mae": 1.5}).missed()
+        ('mae',)
+        """
+        return tuple(key for key in self.bounds if not self._reaches(key))
+
+    def _reaches(self, key: str) -> bool:
+        if key not in self.reached:
+            return False
+        if key.rpartition("/")[2] in LOWER_IS_BETTER:
+            return self.reached[key] <= self.bounds[key]
+        return self.reached[key] >= self.bounds[key]
 
 
 class Parity(Record):

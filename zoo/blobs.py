@@ -1,0 +1,98 @@
+"""The blob store: immutable bytes by their digest, in a folder, S3 or GCS.
+
+A blob is written whole or not at all, once, and checked against its digest whenever it is read. No path to
+a blob is ever handed out, so nobody can write through one.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from zoo.digest import digest_bytes
+from zoo.errors import Corrupt, NotFound
+
+__all__ = ["BlobStore"]
+
+_KEY = re.compile(r"^blobs/[0-9a-f]{2}/([0-9a-f]{64})$")
+
+
+class BlobStore:
+    """Content-addressed bytes under ``blobs/ab/<digest>`` of an object store.
+
+    Args:
+        store: an obstore object store.
+        place: where it is, as error messages name it.
+    """
+
+    def __init__(self, store: ObjectStore, place: str) -> None:
+        self._store = store
+        self._place = place
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "BlobStore":
+        """Open the blobs under ``folder``, which is made if it is not there."""
+        return cls(LocalStore(prefix=folder, mkdir=True), str(folder))
+
+    @classmethod
+    def at_url(cls, url: str) -> "BlobStore":
+        """Open the blobs at an object store's URL, for example ``s3://bucket/prefix`` or ``gs://bucket/prefix``."""
+        return cls(from_url(url), url)
+
+    def put(self, data: bytes) -> str:
+        """Store ``data`` and return its digest; bytes that are there already are left alone, or healed if damaged."""
+        digest = digest_bytes(data)
+        try:
+            obstore.put(self._store, _key(digest), data, mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            if digest_bytes(self._read(digest)) != digest:
+                obstore.put(self._store, _key(digest), data, mode="overwrite", use_multipart=False)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes of a blob, checked against its digest.
+
+        Raises:
+            NotFound: there is no such blob.
+            Corrupt: the stored bytes are not those that were put.
+        """
+        data = self._read(digest)
+        found = digest_bytes(data)
+        if found != digest:
+            raise Corrupt(
+                f"Blob {digest} in {self._place} is damaged: its {len(data):,} bytes have the digest {found[:12]}…. "
+                "`zoo verify` lists what uses it; publish it again from the same source, or restore "
+                f"{_key(digest)} from a copy."
+            )
+        return data
+
+    def has(self, digest: str) -> bool:
+        """Say whether a blob of that digest is stored, without reading it."""
+        try:
+            obstore.head(self._store, _key(digest))
+        except (NotFoundError, FileNotFoundError):
+            return False
+        return True
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digest of every stored blob, in no order."""
+        for batch in obstore.list(self._store, prefix="blobs"):
+            for entry in batch:
+                if match := _KEY.match(entry["path"]):
+                    yield match[1]
+
+    def _read(self, digest: str) -> bytes:
+        try:
+            return obstore.get(self._store, _key(digest)).bytes().to_bytes()
+        except (NotFoundError, FileNotFoundError) as error:
+            raise NotFound(
+                f"Blob {digest} is not in {self._place}. It was deleted, or this zoo belongs to another blob store; "
+                "`zoo config` prints which one is in use."
+            ) from error
+
+
+def _key(digest: str) -> str:
+    return f"blobs/{digest[:2]}/{digest}"

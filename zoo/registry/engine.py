@@ -1,0 +1,122 @@
+"""One SQLAlchemy engine for SQLite and PostgreSQL, and the schema in it."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
+
+from zoo.errors import IncompatibleSchema, InvalidConfig, NotFound, ZooError
+from zoo.registry.tables import HEAD_REVISION
+
+__all__ = ["bring_up_to_date", "check_schema", "make_engine", "read", "write"]
+
+_BUSY_TIMEOUT_MS = 30_000
+_WRITES = {"hydrazoo_writes": True}
+
+
+def make_engine(url: str) -> Engine:
+    """Return an engine for a SQLite or PostgreSQL URL.
+
+    Raises:
+        InvalidConfig: the URL is not one, or its driver is not installed.
+    """
+    try:
+        engine = sa.create_engine(url)
+    except (sa.exc.ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise InvalidConfig(
+            f"The database_url cannot be used: {error}. Expected sqlite:///<file> or "
+            "postgresql+<driver>://<user>@<host>/<database>, with that driver installed."
+        ) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(dbapi_connection: Any, _record: object) -> None:
+    dbapi_connection.isolation_level = None  # the driver would begin a transaction late, and only for some statements
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads and then writes must take the write lock first: if another process wrote in between,
+    # SQLite refuses the upgrade at once, however long the busy timeout is.
+    writes = connection.get_execution_options().get("hydrazoo_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def read(engine: Engine) -> AbstractContextManager[Connection]:
+    """Begin a transaction that sees one consistent state."""
+    return engine.begin()
+
+
+def write(engine: Engine) -> AbstractContextManager[Connection]:
+    """Begin a transaction that writes; it commits when the block ends and rolls back if it raises."""
+    return engine.execution_options(**_WRITES).begin()
+
+
+def check_schema(engine: Engine, place: str) -> None:
+    """Make sure that the database holds a zoo of the schema that this release knows; an older one is brought forward.
+
+    Raises:
+        NotFound: there is no zoo in it.
+        IncompatibleSchema: it was made by a newer release.
+    """
+    revision = _revision(engine, place)
+    if not revision:
+        raise NotFound(
+            f"There is no zoo in {place}. `zoo backbone add minilm` makes one there; "
+            "--zoo or HYDRAZOO_ZOO names another folder."
+        )
+    if revision != HEAD_REVISION:
+        bring_up_to_date(engine, place)
+
+
+def bring_up_to_date(engine: Engine, place: str) -> None:
+    """Make the schema, or bring an older one forward, in one transaction.
+
+    Raises:
+        IncompatibleSchema: the database was made by a newer release.
+    """
+    from alembic import command  # imported here: opening a zoo of the right schema needs no Alembic
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    if _revision(engine, place) == HEAD_REVISION:
+        return
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    try:
+        with write(engine) as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise IncompatibleSchema(
+            f"The zoo in {place} has the schema {_revision(engine, place)!r}; this release knows schemas up to "
+            f"{HEAD_REVISION!r}. Upgrade Hydrazoo to the release that wrote it."
+        ) from error
+    except DBAPIError:
+        # On PostgreSQL another process may have made the same tables a moment ago, and then all is well.
+        if _revision(engine, place) != HEAD_REVISION:
+            raise
+
+
+def _revision(engine: Engine, place: str) -> str:
+    """Return the schema's revision, and an empty string where there is none."""
+    try:
+        with read(engine) as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return ""
+            return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "")
+    except OperationalError as error:
+        raise ZooError(
+            f"The registry of the zoo in {place} cannot be opened: {error.orig}. "
+            "`zoo config` prints which database is in use."
+        ) from error
