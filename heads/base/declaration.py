@@ -1,0 +1,161 @@
+"""What a team declares about its head: plain frozen data, and no torch."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from heads.base.errors import InvalidHead
+from zoo.suggest import did_you_mean
+
+__all__ = ["Classify", "Gate", "Head", "Multilabel", "Regress", "Tag", "Task"]
+
+_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classify:
+    """Exactly one of ``labels`` is the answer."""
+
+    labels: tuple[str, ...]
+    kind: ClassVar[str] = "classify"
+    target: ClassVar[str] = "label"
+    metrics: ClassVar[tuple[str, ...]] = ("macro_f1", "accuracy")
+
+    def __post_init__(self) -> None:
+        _check_labels(self.labels, least=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multilabel:
+    """Any number of ``labels`` apply, none included."""
+
+    labels: tuple[str, ...]
+    kind: ClassVar[str] = "multilabel"
+    target: ClassVar[str] = "labels"
+    metrics: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "exact_match")
+
+    def __post_init__(self) -> None:
+        _check_labels(self.labels, least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regress:
+    """A value between ``low`` and ``high`` is the answer."""
+
+    low: float
+    high: float
+    kind: ClassVar[str] = "regress"
+    target: ClassVar[str] = "value"
+    metrics: ClassVar[tuple[str, ...]] = ("mae", "spearman", "r2")
+    labels: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise InvalidHead(f"Regress takes low < high; got low={self.low} and high={self.high}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """Pieces of the text, as character spans, each with one of ``labels``."""
+
+    labels: tuple[str, ...]
+    kind: ClassVar[str] = "tag"
+    target: ClassVar[str] = "spans"
+    metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "exact_match")
+
+    def __post_init__(self) -> None:
+        _check_labels(self.labels, least=1)
+
+
+Task = Classify | Multilabel | Regress | Tag
+"""What kind of answer a head gives. Its first metric is the one that training watches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What a version must reach on the test split to be published.
+
+    Attributes:
+        bounds: a metric (``"macro_f1"``), a label's F1 (``"f1.refund"``) or either on a slice
+            (``"negation/macro_f1"``) to its lowest allowed value; for errors (``"mae"``) to its highest.
+    """
+
+    bounds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A team's head: what it answers, where it is attached, and how good it must be.
+
+    Attributes:
+        name: how callers ask for it, and its name in the zoo.
+        team: the package that owns it: ``heads/<team>``.
+        backbone: name of a backbone in the zoo, or ``name@number``.
+        attach: index of the last backbone stage that it builds on, or ``"last"``.
+        task: what kind of answer it gives.
+        gate: what a version must reach.
+
+    Raises:
+        InvalidHead: the declaration does not add up.
+
+    >>> Head(name="mood", team="mood", task=Classify(labels=("good", "bad")), gate=Gate(bounds={"macro_f2": 0.5}))
+    Traceback (most recent call last):
+    heads.base.errors.InvalidHead: The gate of 'mood' names the metric 'macro_f2'; that is not one of
+    a classify head's. Did you mean 'macro_f1'?
+    """
+
+    name: str
+    team: str
+    task: Task
+    backbone: str = "minilm"
+    attach: int | Literal["last"] = "last"
+    gate: Gate = field(default_factory=Gate)
+
+    def __post_init__(self) -> None:
+        for what, name in (("name", self.name), ("team", self.team)):
+            if not _NAME.match(name):
+                raise InvalidHead(
+                    f"The {what} of a head is lower case, digits, '-' and '_', and starts with a letter; got {name!r}."
+                )
+        if self.attach != "last" and (isinstance(self.attach, str) or self.attach < 0):
+            raise InvalidHead(f"'attach' is 'last' or the index of a stage from 0 on; got {self.attach!r}.")
+        for bound in self.gate.bounds:
+            self._check_bound(bound)
+
+    def metric_names(self) -> tuple[str, ...]:
+        """Return the metrics that this head can be measured by, each label's F1 included."""
+        return (*self.task.metrics, *(f"f1.{label}" for label in self.task.labels))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the declaration as JSON, as digests and the build key are taken over it."""
+        task: dict[str, Any] = {"kind": self.task.kind, "labels": list(self.task.labels)}
+        if isinstance(self.task, Regress):
+            task |= {"low": self.task.low, "high": self.task.high}
+        return {
+            "name": self.name,
+            "team": self.team,
+            "backbone": self.backbone,
+            "attach": self.attach,
+            "task": task,
+            "gate": dict(self.gate.bounds),
+        }
+
+    def _check_bound(self, bound: str) -> None:
+        metric = bound.rpartition("/")[2]
+        known = self.metric_names()
+        if metric not in known:
+            raise InvalidHead(
+                f"The gate of {self.name!r} names the metric {metric!r}; that is not one of a {self.task.kind} head's."
+                f"{did_you_mean(metric, known)}"
+            )
+
+
+def _check_labels(labels: tuple[str, ...], *, least: int) -> None:
+    if isinstance(labels, str) or len(labels) < least:
+        raise InvalidHead(f"'labels' takes at least {least} names; got {labels!r}.")
+    if len(set(labels)) != len(labels):
+        raise InvalidHead(f"'labels' names something twice: {', '.join(labels)}.")
+    for label in labels:
+        if not label or "/" in label:
+            raise InvalidHead(f"A label is a name without '/'; got {label!r}.")

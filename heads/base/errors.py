@@ -1,0 +1,59 @@
+"""What fine-tuning can refuse, on one page. Every error has a stable ``code`` for programs to test.
+
+::
+
+    HeadsError
+    ├── InvalidHead       a declaration that does not add up, or does not fit its labels or its backbone
+    ├── InvalidRecipe     a recipe with an unknown key or a value out of range
+    ├── UnknownTeam       no head package of that name
+    ├── BackboneChanged   the source of a backbone no longer gives the stages that the zoo has
+    └── TrainingFailed    a loss that is not a number
+
+The zoo refuses the rest, whoever builds: a head below its gate is ``zoo.errors.GateMissed``, an export too far
+from the torch model ``zoo.errors.ParityMissed``, labels that do not add up ``zoo.errors.InvalidLabels``.
+"""
+
+__all__ = [
+    "BackboneChanged",
+    "HeadsError",
+    "InvalidHead",
+    "InvalidRecipe",
+    "TrainingFailed",
+    "UnknownTeam",
+]
+
+
+class HeadsError(Exception):
+    """The root of everything that fine-tuning raises on purpose; its text is written for the team."""
+
+    code = "heads"
+
+
+class InvalidHead(HeadsError):
+    """A head's declaration does not add up, or does not fit its labels or its backbone."""
+
+    code = "heads.invalid_head"
+
+
+class InvalidRecipe(HeadsError):
+    """A recipe has an unknown key or a value out of range; the text names the closest key and the file."""
+
+    code = "heads.invalid_recipe"
+
+
+class UnknownTeam(HeadsError):
+    """There is no head package of that name; the text names the closest."""
+
+    code = "heads.unknown_team"
+
+
+class BackboneChanged(HeadsError):
+    """A backbone's source no longer gives the stages that the zoo has, so features would not match them."""
+
+    code = "heads.backbone_changed"
+
+
+class TrainingFailed(HeadsError):
+    """Training reached a loss that is not a number; the text names the step."""
+
+    code = "heads.training_failed"

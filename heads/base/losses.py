@@ -1,0 +1,69 @@
+"""What training minimises: one loss a kind of answer, over the logits of a head."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+from heads.base.declaration import Multilabel, Regress, Tag, Task
+from heads.base.recipe import Recipe
+
+__all__ = ["IGNORED", "class_weights", "make_loss"]
+
+IGNORED = -100
+"""The target of a padding token: it counts for nothing."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(logits, targets) to a scalar."""
+
+
+def make_loss(task: Task, recipe: Recipe, targets: Sequence[Tensor]) -> Loss:
+    """Return the loss of a task: cross entropy, binary cross entropy, or squared error of the scaled value.
+
+    Args:
+        task: what kind of answer.
+        recipe: smoothing, and whether to weigh classes.
+        targets: the training targets, which class weights are taken from.
+    """
+    if isinstance(task, Regress):
+        span = task.high - task.low
+        low = task.low
+        return lambda logits, values: F.mse_loss(logits.sigmoid(), (values - low) / span)
+    if isinstance(task, Multilabel):
+        positive = _positive_weights(torch.stack(list(targets))) if recipe.class_weights else None
+        return lambda logits, wanted: F.binary_cross_entropy_with_logits(
+            logits, _smooth(wanted, recipe.label_smoothing), pos_weight=positive
+        )
+    classes = 1 + 2 * len(task.labels) if isinstance(task, Tag) else len(task.labels)
+    flat = torch.cat([target.reshape(-1) for target in targets])
+    weights = class_weights(flat, classes) if recipe.class_weights else None
+    return lambda logits, wanted: F.cross_entropy(
+        logits.flatten(0, -2),
+        wanted.flatten(),
+        weight=weights,
+        ignore_index=IGNORED,
+        label_smoothing=recipe.label_smoothing,
+    )
+
+
+def class_weights(targets: Tensor, classes: int) -> Tensor:
+    """Return weights that rise with the rarity of a class: the square root of N / (classes × count), at most 10.
+
+    The root is a compromise between no weighting and full inverse frequency, which lets one odd example of a
+    rare class outweigh everything.
+
+    >>> class_weights(torch.tensor([0, 0, 0, 0, 1]), 2).round(decimals=2).tolist()
+    [0.7900000214576721, 1.5800000429153442]
+    """
+    counts = torch.bincount(targets, minlength=classes).clamp(min=1)
+    return (len(targets) / (classes * counts.float())).sqrt().clamp(max=10.0)
+
+
+def _positive_weights(targets_NC: Tensor) -> Tensor:
+    positive = targets_NC.sum(dim=0).clamp(min=1)
+    return ((len(targets_NC) - positive) / positive).clamp(min=1).sqrt()
+
+
+def _smooth(targets: Tensor, smoothing: float) -> Tensor:
+    return targets * (1 - smoothing) + smoothing / 2

@@ -1,0 +1,90 @@
+"""The frozen part of a path in torch: rebuilt from the backbone's source, and checked to be what the zoo has."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from backbone.load import load_backbone
+from backbone.stage import Stage, run_path
+from heads.base.declaration import Head
+from heads.base.errors import BackboneChanged, InvalidHead
+from zoo.digest import path_digest
+from zoo.manifest import StageManifest, StageRef, TensorSpec
+from zoo.registry.records import Backbone
+
+__all__ = ["FrozenPrefix", "shared_stages"]
+
+
+def shared_stages(head: Head, backbone: Backbone) -> tuple[StageRef, ...]:
+    """Return the leading stages of the backbone that a head builds on.
+
+    Raises:
+        InvalidHead: the backbone has no such stage.
+    """
+    stages = backbone.manifest.stages
+    if head.attach == "last":
+        return stages
+    if head.attach >= len(stages):
+        raise InvalidHead(
+            f"{head.name!r} is attached to stage {head.attach} of {backbone}, which has stages 0 to {len(stages) - 1}: "
+            f"{', '.join(stage.name for stage in stages)}. Choose one of these, or 'last'."
+        )
+    return stages[: head.attach + 1]
+
+
+class FrozenPrefix:
+    """The leading stages of a backbone, frozen. Nothing is loaded before the first run.
+
+    Args:
+        backbone: the backbone in the zoo.
+        stages: manifests of all stages of the backbone.
+        count: how many of them are run.
+        inputs: the tensors that preprocessing gives.
+    """
+
+    def __init__(
+        self, backbone: Backbone, stages: Sequence[StageManifest], count: int, inputs: Sequence[TensorSpec]
+    ) -> None:
+        self.backbone = backbone
+        self.path_digest = path_digest(stage.digest for stage in stages[:count])
+        self.computed = {spec.name: spec for stage in stages[:count] for spec in stage.outputs}
+        self.available = {spec.name: spec for spec in inputs} | self.computed
+        self._split = tuple(int(stage.architecture["blocks"][0]) for stage in stages)
+        self._count = count
+        self._loaded: tuple[Stage, ...] = ()
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the stages in torch, on the CPU, in eval mode, loading them at the first call.
+
+        Raises:
+            BackboneChanged: the source now gives other stages than the zoo has.
+        """
+        if not self._loaded:
+            self._loaded = self._load()
+        return self._loaded
+
+    def run(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the stages on a batch, on the GPU if there is one; return the tensors that they computed."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        stages = [stage.to(device) for stage in self.stages()]
+        with torch.inference_mode():
+            known = run_path(stages, {name: torch.from_numpy(array).to(device) for name, array in batch.items()})
+            return {name: known[name].cpu().numpy() for name in self.computed}
+
+    def to_cpu(self) -> list[Stage]:
+        """Return the stages on the CPU, where exports are made and compared."""
+        return [stage.to("cpu") for stage in self.stages()]
+
+    def _load(self) -> tuple[Stage, ...]:
+        manifest = self.backbone.manifest
+        loaded = load_backbone(manifest.source, split=self._split, name=manifest.name)
+        if loaded.source_digest != manifest.source_digest:
+            raise BackboneChanged(
+                f"{self.backbone} was added from {manifest.source!r}, which now gives other weights "
+                f"({loaded.source_digest[:12]}…) than the zoo has ({manifest.source_digest[:12]}…). "
+                f"Restore the source, or add what it is now: "
+                f"`zoo backbone add {manifest.source} --name {manifest.name}`."
+            )
+        return loaded.stages[: self._count]

@@ -1,0 +1,139 @@
+"""Labels and answers, brought to one form: what a network learns, and what a metric compares."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from heads.base.declaration import Classify, Head, Multilabel, Regress, Task
+from heads.base.errors import InvalidHead
+from zoo.answers import Classification, Regression, Tagging, decode
+from zoo.answers import Multilabel as MultilabelResult
+from zoo.labels import Labels, Span, Target
+from zoo.manifest import Answer, ClassifyAnswer, MultilabelAnswer, RegressAnswer, TagAnswer
+from zoo.preprocessing import Row
+from zoo.suggest import did_you_mean
+
+__all__ = ["answer_of", "best_thresholds", "check_labels", "encode_target", "found_target", "tag_tokens"]
+
+
+def answer_of(task: Task, thresholds: Sequence[float] = ()) -> Answer:
+    """Return the manifest's form of a task.
+
+    Args:
+        task: what kind of answer.
+        thresholds: of a multilabel task, one a label; 0.5 each if none are given.
+    """
+    if isinstance(task, Classify):
+        return ClassifyAnswer(labels=task.labels)
+    if isinstance(task, Multilabel):
+        return MultilabelAnswer(labels=task.labels, thresholds=tuple(thresholds) or (0.5,) * len(task.labels))
+    if isinstance(task, Regress):
+        return RegressAnswer(low=task.low, high=task.high)
+    return TagAnswer(labels=task.labels)
+
+
+def check_labels(head: Head, labels: Labels) -> None:
+    """Check that a labels file is of the head's kind, with its labels and within its range.
+
+    Raises:
+        InvalidHead: it is not.
+    """
+    wrong = labels.kinds() - {head.task.target}
+    if wrong:
+        raise InvalidHead(
+            f"{labels.path} has targets {', '.join(sorted(wrong))}; the {head.task.kind} head {head.name!r} "
+            f"takes {head.task.target!r}. Change the head's task, or the labels."
+        )
+    for name in sorted(labels.label_names() - set(head.task.labels)):
+        raise InvalidHead(
+            f"{labels.path} has the label {name!r}, which {head.name!r} does not declare."
+            f"{did_you_mean(name, head.task.labels)}"
+        )
+    if isinstance(head.task, Regress):
+        _check_range(head.task, labels)
+
+
+def _check_range(task: Regress, labels: Labels) -> None:
+    known = labels.for_training()
+    for example in (*known.train, *known.valid, *labels.for_gate()):
+        value = cast("float", example.target)
+        if not task.low <= value <= task.high:
+            raise InvalidHead(
+                f"{labels.path}: {example.id!r} has the value {value}; the head declares {task.low} to {task.high}."
+            )
+
+
+def encode_target(task: Task, target: Target, row: Row) -> Tensor:
+    """Return what a network learns for one row: a class, a 0/1 vector, a value, or a tag per token."""
+    if isinstance(task, Classify):
+        return torch.tensor(task.labels.index(cast("str", target)))
+    if isinstance(task, Multilabel):
+        wanted = cast("tuple[str, ...]", target)
+        return torch.tensor([float(label in wanted) for label in task.labels])
+    if isinstance(task, Regress):
+        return torch.tensor([cast("float", target)])
+    return torch.tensor(tag_tokens(task.labels, cast("tuple[Span, ...]", target), row.offsets))
+
+
+def tag_tokens(labels: Sequence[str], spans: Sequence[Span], offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the BIO tag of each token: ``B`` on the first token that touches a span, ``I`` on the others.
+
+    >>> tag_tokens(("name",), [Span(3, 9, "name")], [(0, 0), (0, 2), (3, 6), (6, 9), (0, 0)])
+    [0, 0, 1, 2, 0]
+    """
+    tags = [0] * len(offsets)
+    for span in spans:
+        touched = [index for index, (start, end) in enumerate(offsets) if start < span.end and end > span.start]
+        for position, index in enumerate(touched):
+            tags[index] = 1 + 2 * labels.index(span.label) + (position > 0)
+    return tags
+
+
+def found_target(answer: Answer, outputs: Mapping[str, NDArray[Any]], row: Row) -> Target:
+    """Return the answer for one row in the form of a label, decoded exactly as a server decodes it.
+
+    Args:
+        answer: how outputs become an answer.
+        outputs: the outputs of this row, without the N axis, trimmed to its length.
+        row: the input.
+    """
+    decoded = decode(answer, outputs, row)
+    if isinstance(decoded, Classification):
+        return decoded.label
+    if isinstance(decoded, MultilabelResult):
+        return tuple(decoded.labels)
+    if isinstance(decoded, Regression):
+        return float(decoded.value)
+    assert isinstance(decoded, Tagging)
+    return tuple(Span(span.start, span.end, span.label) for span in decoded.spans)
+
+
+def best_thresholds(scores_NC: NDArray[np.float32], wanted_NC: NDArray[np.bool_]) -> tuple[float, ...]:
+    """Return, per label, the threshold with the best F1; of equally good ones, that closest to 0.5.
+
+    Only for the valid split: thresholds are fitted, and would make a test score a lie.
+
+    Args:
+        scores_NC: probabilities.
+        wanted_NC: whether the label applies.
+
+    >>> best_thresholds(np.array([[0.1], [0.3], [0.4]], np.float32), np.array([[False], [True], [True]]))
+    (0.2,)
+    """
+    return tuple(_best_threshold(scores_NC[:, c], wanted_NC[:, c]) for c in range(scores_NC.shape[1]))
+
+
+def _best_threshold(scores_N: NDArray[np.float32], wanted_N: NDArray[np.bool_]) -> float:
+    ordered = np.unique(scores_N.astype(np.float64))
+    candidates = [0.5, *((ordered[:-1] + ordered[1:]) / 2)]
+
+    def quality(threshold: float) -> tuple[float, float]:
+        found_N = scores_N >= threshold
+        total = int(found_N.sum() + wanted_N.sum())
+        return (2 * int((found_N & wanted_N).sum()) / total if total else 0.0, -abs(threshold - 0.5))
+
+    return round(float(max(candidates, key=quality)), 6)

@@ -1,0 +1,222 @@
+"""The training loop: plain torch over cached features, the same weights for the same seed."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from heads.base.errors import TrainingFailed
+from heads.base.losses import IGNORED, Loss, make_loss
+from heads.base.metrics import measure, watched_score
+from heads.base.modules import HeadStage
+from heads.base.recipe import Recipe
+from heads.base.targets import answer_of, encode_target, found_target
+from zoo.labels import Example, Target
+from zoo.manifest import Answer
+from zoo.preprocessing import Row
+
+__all__ = ["Encoded", "Trained", "answers_of", "encode", "learning_rate_at", "outputs_of", "train_head"]
+
+_WARM_UP = 0.1
+_ROWS_AT_ONCE = 64
+
+OnEpoch = Callable[[int, float], None]
+"""Told each epoch's number (from 1) and its validation score; for a progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """One split, ready for a head: per row its reduced features, its target, its label and its input."""
+
+    reduced: list[Tensor]
+    targets: list[Tensor]
+    wanted: list[Target]
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """How training went. The head given to it has the weights of the best epoch."""
+
+    epochs: int
+    best_epoch: int
+    seconds: float
+    valid: dict[str, float]
+
+
+def encode(
+    head: HeadStage, examples: Sequence[Example], rows: Sequence[Row], features: Sequence[Mapping[str, NDArray[Any]]]
+) -> Encoded:
+    """Prepare a split: reduce its features with the head's weightless part, and encode its targets.
+
+    Args:
+        head: whose ``reduce`` is applied.
+        examples: the labels.
+        rows: their inputs.
+        features: per row, what the head reads, by name and without the N axis.
+    """
+    return Encoded(
+        reduced=[_reduce_row(head, feature) for feature in features],
+        targets=[encode_target(head.task, example.target, row) for example, row in zip(examples, rows, strict=True)],
+        wanted=[example.target for example in examples],
+        rows=list(rows),
+    )
+
+
+def train_head(
+    make: Callable[[], HeadStage],
+    split: Callable[[HeadStage], tuple[Encoded, Encoded]],
+    recipe: Recipe,
+    *,
+    on_epoch: OnEpoch = lambda _epoch, _score: None,
+) -> tuple[HeadStage, Trained]:
+    """Train a head and give it the weights of its best epoch on the valid split.
+
+    Args:
+        make: makes the untrained network; called under the recipe's seed.
+        split: the train and the valid split, encoded for that network.
+        recipe: how to train.
+        on_epoch: told about each epoch.
+
+    Returns:
+        The trained head, in eval mode, and how it went.
+
+    Raises:
+        TrainingFailed: the loss is not a number.
+    """
+    started = time.monotonic()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        head = make()
+        train, valid = split(head)
+        best = _Best()
+        for epoch in _epochs(head, train, recipe):
+            best.offer(epoch, head, *_score(head, valid))
+            on_epoch(epoch, best.latest)
+            if epoch - best.epoch >= recipe.patience:
+                break
+    best.restore(head)
+    seconds = time.monotonic() - started
+    return head, Trained(epochs=epoch, best_epoch=best.epoch, seconds=seconds, valid=best.values)
+
+
+def outputs_of(head: HeadStage, data: Encoded) -> list[dict[str, NDArray[Any]]]:
+    """Return the head's output for each row, without the N axis and trimmed to the row's length."""
+    return _finished(head, _logits(head, data))
+
+
+def answers_of(answer: Answer, outputs: Sequence[Mapping[str, NDArray[Any]]], rows: Sequence[Row]) -> list[Target]:
+    """Return each row's answer as a target, decoded as a server decodes it."""
+    return [found_target(answer, values, row) for values, row in zip(outputs, rows, strict=True)]
+
+
+def learning_rate_at(step: int, steps: int, peak: float) -> float:
+    """Return the one-cycle learning rate: a linear rise over the first tenth, then a cosine to zero.
+
+    Loshchilov & Hutter 2017 (cosine) with the warm-up of Goyal et al. 2017.
+
+    >>> [round(learning_rate_at(step, 20, 1.0), 2) for step in (0, 1, 10, 19)]
+    [0.5, 1.0, 0.59, 0.01]
+    """
+    rise = max(1, round(_WARM_UP * steps))
+    if step < rise:
+        return peak * (step + 1) / rise
+    return peak * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
+
+
+class _Best:
+    """Keeps the weights of the epoch with the best validation score; of equal scores, the one of least loss."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.latest = -math.inf
+        self.values: dict[str, float] = {}
+        self._score = (-math.inf, -math.inf)
+        self._weights: dict[str, Tensor] = {}
+
+    def offer(self, epoch: int, head: HeadStage, loss: float, values: dict[str, float]) -> None:
+        self.latest = watched_score(head.task, values)
+        if (self.latest, -loss) > self._score:
+            self.epoch, self.values, self._score = epoch, values, (self.latest, -loss)
+            self._weights = copy.deepcopy(head.state_dict())
+
+    def restore(self, head: HeadStage) -> None:
+        head.load_state_dict(self._weights)
+        head.eval()
+
+
+def _epochs(head: HeadStage, train: Encoded, recipe: Recipe) -> Iterator[int]:
+    loss = make_loss(head.task, recipe, train.targets)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    a_pass = math.ceil(len(train.reduced) / recipe.batch_size)
+    for epoch in range(1, recipe.epochs + 1):
+        head.train()
+        order = torch.randperm(len(train.reduced)).tolist()
+        for index in range(a_pass):
+            step = (epoch - 1) * a_pass + index
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(step, recipe.epochs * a_pass, recipe.learning_rate)
+            _step(head, train, order[index * recipe.batch_size :][: recipe.batch_size], loss, optimizer, step)
+        yield epoch
+
+
+def _step(
+    head: HeadStage, train: Encoded, chosen: Sequence[int], loss: Loss, optimizer: torch.optim.Optimizer, step: int
+) -> None:
+    inputs = _batch([train.reduced[row] for row in chosen])
+    value = loss(head.logits(inputs), _batch([train.targets[row] for row in chosen], IGNORED))
+    if not torch.isfinite(value):
+        raise TrainingFailed(
+            f"The loss is {value.item()} at step {step + 1}; expected a finite number. Lower learning_rate in "
+            "recipe.toml, or look for inputs whose features are not numbers."
+        )
+    optimizer.zero_grad()
+    value.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+    torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+    optimizer.step()
+
+
+def _score(head: HeadStage, valid: Encoded) -> tuple[float, dict[str, float]]:
+    """Return the loss and the metrics on the valid split, both from one pass."""
+    logits = _logits(head, valid)
+    loss = make_loss(head.task, Recipe(), valid.targets)(_batch(logits), _batch(valid.targets, IGNORED))
+    found = answers_of(answer_of(head.task), _finished(head, logits), valid.rows)
+    return float(loss), measure(head.task, valid.wanted, found)
+
+
+def _logits(head: HeadStage, data: Encoded) -> list[Tensor]:
+    """Return each row's logits, (C,) or (T, K) without padding."""
+    per_token = "T" in head.outputs[0].shape
+    found: list[Tensor] = []
+    head.eval()
+    with torch.inference_mode():
+        for start in range(0, len(data.rows), _ROWS_AT_ONCE):
+            rows = data.rows[start : start + _ROWS_AT_ONCE]
+            logits = head.logits(_batch(data.reduced[start : start + _ROWS_AT_ONCE]))
+            found += [scores[: row.length] if per_token else scores for scores, row in zip(logits, rows, strict=True)]
+    return found
+
+
+def _finished(head: HeadStage, logits: Sequence[Tensor]) -> list[dict[str, NDArray[Any]]]:
+    return [{head.outputs[0].name: head.finish(scores).numpy()} for scores in logits]
+
+
+def _reduce_row(head: HeadStage, features: Mapping[str, NDArray[Any]]) -> Tensor:
+    with torch.no_grad():
+        inputs = (torch.from_numpy(np.asarray(features[spec.name])).unsqueeze(0) for spec in head.inputs)
+        return head.reduce(*inputs)[0].squeeze(0)
+
+
+def _batch(tensors: Sequence[Tensor], padding: float = 0.0) -> Tensor:
+    """Stack tensors on a new first axis; ragged ones are padded at the end of their own first axis."""
+    if len({tensor.shape for tensor in tensors}) == 1:
+        return torch.stack(list(tensors))
+    return pad_sequence(list(tensors), batch_first=True, padding_value=padding)
