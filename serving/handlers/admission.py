@@ -1,0 +1,45 @@
+"""Who may come in: everybody, until the server drains."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from serving.errors import Unavailable
+
+__all__ = ["Admission"]
+
+
+class Admission:
+    """Counts the requests in flight, and lets no new one in once it is closed. Lives on one event loop."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.in_flight = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Hold a place for the length of one request.
+
+        Raises:
+            Unavailable: the server drains.
+        """
+        if not self.is_open:
+            raise Unavailable("The server is stopping and takes no new requests; ask another one, or try again soon.")
+        self.in_flight += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            if not self.in_flight:
+                self._empty.set()
+
+    def close(self) -> None:
+        """Let nobody in any more; those inside finish."""
+        self.is_open = False
+
+    async def wait_until_empty(self) -> None:
+        """Return when the last request in flight has left."""
+        await self._empty.wait()

@@ -1,0 +1,60 @@
+"""Which heads a model name asks for, and what they take and give."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serving.errors import InvalidRequest
+from serving.plan import Plan, ServedVersion
+from zoo.manifest import ImagePreprocessing, TensorSpec, TextPreprocessing
+
+__all__ = ["SEPARATOR", "Asked", "asked_heads", "outputs_of", "raw_input"]
+
+SEPARATOR = "+"
+"""Joins the heads of one model name: ``intent+urgency``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One head of a request: the version that will answer, and the alias through which it was found."""
+
+    served: ServedVersion
+    alias: str
+    epoch: int
+
+
+def asked_heads(plan: Plan, name: str, version: str) -> tuple[Asked, ...]:
+    """Find what a model name asks for.
+
+    Args:
+        plan: what is loaded.
+        name: a head's name, or several joined by ``+``, none twice.
+        version: a number or an alias, for every head of the name; empty for the default.
+
+    Raises:
+        InvalidRequest: a head is asked twice.
+        UnknownModel: one of them is not loaded.
+    """
+    heads = name.split(SEPARATOR)
+    if len(set(heads)) < len(heads):
+        raise InvalidRequest(f"The model name {name!r} asks a head twice; name each once.")
+    found = (plan.resolve(head, version) for head in heads)
+    return tuple(Asked(served=served, alias=alias, epoch=epoch) for served, alias, epoch in found)
+
+
+def raw_input(version: ServedVersion) -> str:
+    """Return the name of the one raw input that a version takes, or an empty one if it takes ready tensors only."""
+    if isinstance(version.manifest.preprocessing, TextPreprocessing):
+        return "text"
+    if isinstance(version.manifest.preprocessing, ImagePreprocessing):
+        return "image"
+    return ""
+
+
+def outputs_of(asked: Sequence[Asked]) -> dict[str, tuple[Asked, TensorSpec]]:
+    """Return every output that a request can want, by its name there: with several heads, ``head/output``."""
+    prefixed = len(asked) > 1
+    return {
+        f"{one.served.head}/{spec.name}" if prefixed else spec.name: (one, spec)
+        for one in asked
+        for spec in one.served.manifest.signature.outputs
+    }

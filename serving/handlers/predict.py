@@ -1,0 +1,113 @@
+"""One input, several heads, typed answers."""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from serving.errors import InvalidRequest
+from serving.handlers.access import AccessLog
+from serving.handlers.admission import Admission
+from serving.handlers.asked import Asked
+from serving.handlers.asking import Answered, Asker
+from zoo.answers import Decoded, decode
+from zoo.preprocessing.row import Raw
+
+__all__ = ["HeadChoice", "PredictHandler", "PredictRequest", "PredictResponse", "Prediction"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadChoice:
+    """A head, and which of its versions: a number or an alias, or empty for the default."""
+
+    head: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRequest:
+    """One input and the heads that are asked for it."""
+
+    raw: Raw
+    heads: tuple[HeadChoice, ...]
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One head's answer, and the version that gave it."""
+
+    asked: Asked
+    answer: Decoded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictResponse:
+    """The answers in the order in which the heads were asked."""
+
+    predictions: tuple[Prediction, ...]
+    request_id: str
+    server_time_us: int
+
+
+class PredictHandler:
+    """Answers one input with typed answers.
+
+    Args:
+        asker: the way to the engine.
+        admission: lets requests in.
+        log: gets a line for each.
+        clock: a monotonic clock, in seconds.
+        new_id: makes an id for a request that brings none.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        admission: Admission,
+        log: AccessLog,
+        clock: Callable[[], float] = time.monotonic,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._asker = asker
+        self._admission = admission
+        self._log = log
+        self._clock = clock
+        self._new_id = new_id
+
+    async def predict(self, request: PredictRequest, *, deadline: float | None) -> PredictResponse:
+        """Answer a request with every head that it names, or fail as a whole.
+
+        Args:
+            request: what is asked.
+            deadline: by the engine's clock, in seconds.
+
+        Raises:
+            UnknownModel: a head, or its version, is not loaded.
+            InvalidRequest: no head is asked, or one is asked twice for the same version.
+            InvalidInput: the input does not fit a head's preprocessing.
+            ServingError: whatever the engine refuses.
+        """
+        arrived = self._clock()
+        request_id = request.request_id or self._new_id()
+        with self._log.request("Predict", request_id) as entry, self._admission.enter():
+            entry.heads = "+".join(choice.head for choice in request.heads)
+            asked = self._asked(request.heads)
+            entry.versions, entry.rows = ",".join(str(one.served) for one in asked), 1
+            [answered] = await self._asker.ask([request.raw], [one.served for one in asked], deadline=deadline)
+            predictions = tuple(Prediction(asked=one, answer=_decoded(one, answered)) for one in asked)
+            took_us = round((self._clock() - arrived) * 1_000_000)
+            return PredictResponse(predictions=predictions, request_id=request_id, server_time_us=took_us)
+
+    def _asked(self, choices: Sequence[HeadChoice]) -> tuple[Asked, ...]:
+        if not choices:
+            raise InvalidRequest("The request asks no head; name at least one.")
+        if len(set(choices)) < len(choices):
+            raise InvalidRequest("The request asks a head twice; name each once, or with different versions.")
+        found = (self._asker.engine.plan.resolve(choice.head, choice.version) for choice in choices)
+        return tuple(Asked(served=served, alias=alias, epoch=epoch) for served, alias, epoch in found)
+
+
+def _decoded(one: Asked, answered: Answered) -> Decoded:
+    served = one.served
+    return decode(served.manifest.answer, answered.outputs[served.digest], answered.rows[served.preprocessing])
