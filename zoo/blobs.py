@@ -6,14 +6,16 @@ a blob is ever handed out, so nobody can write through one.
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from zoo.digest import digest_bytes
-from zoo.errors import Corrupt, NotFound
+from zoo.errors import Corrupt, InvalidConfig, NotFound, Unavailable
 
 __all__ = ["BlobStore"]
 
@@ -39,17 +41,27 @@ class BlobStore:
 
     @classmethod
     def at_url(cls, url: str) -> "BlobStore":
-        """Open the blobs at an object store's URL, for example ``s3://bucket/prefix`` or ``gs://bucket/prefix``."""
-        return cls(from_url(url), url)
+        """Open the blobs at an object store's URL, for example ``s3://bucket/prefix`` or ``gs://bucket/prefix``.
+
+        Raises:
+            InvalidConfig: the URL is of no object store.
+        """
+        try:
+            return cls(from_url(url), url)
+        except (BaseError, ValueError) as error:
+            raise InvalidConfig(
+                f"The blobs_url cannot be used: {_first_line(error)}. Expected a URL such as s3://bucket/prefix, "
+                "gs://bucket/prefix or file:///folder; credentials come from the environment."
+            ) from error
 
     def put(self, data: bytes) -> str:
         """Store ``data`` and return its digest; bytes that are there already are left alone, or healed if damaged."""
         digest = digest_bytes(data)
         try:
-            obstore.put(self._store, _key(digest), data, mode="create", use_multipart=False)
+            self._write(digest, data, "create")
         except AlreadyExistsError:
             if digest_bytes(self._read(digest)) != digest:
-                obstore.put(self._store, _key(digest), data, mode="overwrite", use_multipart=False)
+                self._write(digest, data, "overwrite")
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -72,7 +84,8 @@ class BlobStore:
     def has(self, digest: str) -> bool:
         """Say whether a blob of that digest is stored, without reading it."""
         try:
-            obstore.head(self._store, _key(digest))
+            with self._reaching():
+                obstore.head(self._store, _key(digest))
         except (NotFoundError, FileNotFoundError):
             return False
         return True
@@ -84,14 +97,33 @@ class BlobStore:
                 if match := _KEY.match(entry["path"]):
                     yield match[1]
 
+    def _write(self, digest: str, data: bytes, mode: Literal["create", "overwrite"]) -> None:
+        with self._reaching():
+            obstore.put(self._store, _key(digest), data, mode=mode, use_multipart=False)
+
     def _read(self, digest: str) -> bytes:
         try:
-            return obstore.get(self._store, _key(digest)).bytes().to_bytes()
+            with self._reaching():
+                return obstore.get(self._store, _key(digest)).bytes().to_bytes()
         except (NotFoundError, FileNotFoundError) as error:
             raise NotFound(
                 f"Blob {digest} is not in {self._place}. It was deleted, or this zoo belongs to another blob store; "
                 "`zoo config` prints which one is in use."
             ) from error
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Let the two answers through that a store gives on purpose; the rest is about reaching it."""
+        try:
+            yield
+        except (AlreadyExistsError, NotFoundError, FileNotFoundError):
+            raise
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"The blobs in {self._place} cannot be reached: {_first_line(error)}.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]  # what follows are the store's internals
 
 
 def _key(digest: str) -> str:

@@ -9,6 +9,7 @@
     ├── InvalidReference   'intent@@7' and the like
     ├── InvalidManifest    a manifest that does not fit what the zoo holds, or does not add up
     ├── IncompatibleSchema a database or manifest written by another release than this one can read
+    ├── Unavailable        a database or object store that cannot be reached or written
     ├── InvalidLabels      a labels file that does not parse or does not add up
     ├── InvalidConfig      an unknown or ill-typed setting
     ├── InvalidInput       one input that preprocessing refuses
@@ -35,6 +36,7 @@ __all__ = [
     "NotFound",
     "ParityMissed",
     "TooLong",
+    "Unavailable",
     "Undecodable",
     "ZooError",
 ]
@@ -80,6 +82,12 @@ class IncompatibleSchema(ZooError):
     """A database or a manifest has a schema that this release does not know."""
 
     code = "zoo.incompatible_schema"
+
+
+class Unavailable(ZooError):
+    """The database or the object store cannot be reached or written; another try may succeed."""
+
+    code = "zoo.unavailable"
 
 
 class InvalidLabels(ZooError):

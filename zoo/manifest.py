@@ -5,6 +5,7 @@ labels, code, environment, recipe, metrics and parity. Manifests are values: fro
 content and named by the digest of their canonical JSON. Unknown keys are errors.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -38,6 +39,7 @@ __all__ = [
     "TensorSpec",
     "TextPreprocessing",
     "VersionManifest",
+    "graph_output_names",
 ]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -89,6 +91,17 @@ class Artifact(Record):
     made_by: str = Field(description="tool and settings, e.g. 'torch 2.15.0 onnx opset 18'")
 
 
+def graph_output_names(inputs: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:
+    """Return what a stage's declared outputs are called in its ONNX graph.
+
+    A value in a graph has one name, so an output that replaces an input is called ``<name>_out`` there.
+
+    >>> graph_output_names(["tokens_NTD", "mask_NT"], ["tokens_NTD", "scores_NC"])
+    ('tokens_NTD_out', 'scores_NC')
+    """
+    return tuple(f"{name}_out" if name in inputs else name for name in outputs)
+
+
 class StageManifest(Record):
     """A piece of network with named, typed inputs and outputs; stored, loaded and run as a unit.
 
@@ -109,12 +122,8 @@ class StageManifest(Record):
 
     @property
     def graph_outputs(self) -> tuple[str, ...]:
-        """What the outputs are called in the ONNX graph, in declared order.
-
-        A value in a graph has one name, so an output that replaces an input is called ``<name>_out`` there.
-        """
-        taken = {spec.name for spec in self.inputs}
-        return tuple(f"{spec.name}_out" if spec.name in taken else spec.name for spec in self.outputs)
+        """What the outputs are called in the ONNX graph, in declared order; see ``graph_output_names``."""
+        return graph_output_names([spec.name for spec in self.inputs], [spec.name for spec in self.outputs])
 
     @property
     def digest(self) -> str:
@@ -301,6 +310,9 @@ class BackboneManifest(Record):
     stages: tuple[StageRef, ...] = Field(min_length=1)
     preprocessing: Preprocessing
     environment: dict[str, str]
+    build_key: Digest | None = Field(
+        default=None, description="digest of all that went in; equal key, nothing to do; null if that is not only files"
+    )
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

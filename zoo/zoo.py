@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from pydantic import ValidationError
+from sqlalchemy import URL
 
 from zoo.blobs import BlobStore
-from zoo.errors import IncompatibleSchema, InvalidManifest, InvalidReference, NotFound
+from zoo.errors import IncompatibleSchema, InvalidManifest, InvalidReference, NotFound, Unavailable
 from zoo.features import FeatureCache
 from zoo.manifest import BackboneManifest, Record, StageManifest, StageRef, VersionManifest
 from zoo.publishing import check_version, needed_blobs
 from zoo.references import Reference, check_alias, parse_reference
-from zoo.registry.engine import bring_up_to_date, check_schema, make_engine
+from zoo.registry.engine import bring_up_to_date, check_schema, make_engine, no_zoo
 from zoo.registry.records import Backbone, HeadSummary, Live, Move, Problem, Promotion, Resolved, Version
 from zoo.registry.registry import Registry
 from zoo.suggest import did_you_mean
@@ -57,17 +58,11 @@ class Zoo:
             IncompatibleSchema: a newer release made it.
         """
         folder = Path(location)
-        file = folder / DATABASE_FILE
-        if not database_url and not create and not file.is_file():
-            raise NotFound(
-                f"There is no zoo in {folder}. `zoo backbone add minilm` makes one there; "
-                "--zoo or HYDRAZOO_ZOO names another folder."
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        engine = make_engine(database_url or f"sqlite:///{file}")
-        (bring_up_to_date if create else check_schema)(engine, str(folder))
+        if create:
+            _make_folder(folder)
+        registry = _open_registry(folder, database_url, create=create)
         blobs = BlobStore.at_url(blobs_url) if blobs_url else BlobStore.in_folder(folder)
-        return cls(Registry(engine), blobs, FeatureCache(folder / FEATURES_FILE))
+        return cls(registry, blobs, FeatureCache(folder / FEATURES_FILE))
 
     def close(self) -> None:
         """Close the registry and the feature cache."""
@@ -301,3 +296,23 @@ class Zoo:
                     f"the zoo has it as {stored.name!r} with manifest {stored.manifest[:12]}…. "
                     "Use what `add_stage` returns."
                 )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"The folder {folder} cannot be made: {error.strerror}. --zoo names another.") from error
+
+
+def _open_registry(folder: Path, database_url: str, *, create: bool) -> Registry:
+    file = folder / DATABASE_FILE
+    if not database_url and not create and not file.is_file():
+        raise no_zoo(str(folder))
+    engine = make_engine(database_url or URL.create("sqlite", database=str(file)))
+    try:
+        (bring_up_to_date if create else check_schema)(engine, str(folder))
+    except BaseException:
+        engine.dispose()
+        raise
+    return Registry(engine)

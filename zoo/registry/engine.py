@@ -8,16 +8,16 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 
-from zoo.errors import IncompatibleSchema, InvalidConfig, NotFound, ZooError
+from zoo.errors import IncompatibleSchema, InvalidConfig, NotFound, Unavailable
 from zoo.registry.tables import HEAD_REVISION
 
-__all__ = ["bring_up_to_date", "check_schema", "make_engine", "read", "write"]
+__all__ = ["bring_up_to_date", "check_schema", "make_engine", "no_zoo", "read", "write"]
 
 _BUSY_TIMEOUT_MS = 30_000
 _WRITES = {"hydrazoo_writes": True}
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str | sa.URL) -> Engine:
     """Return an engine for a SQLite or PostgreSQL URL.
 
     Raises:
@@ -71,12 +71,17 @@ def check_schema(engine: Engine, place: str) -> None:
     """
     revision = _revision(engine, place)
     if not revision:
-        raise NotFound(
-            f"There is no zoo in {place}. `zoo backbone add minilm` makes one there; "
-            "--zoo or HYDRAZOO_ZOO names another folder."
-        )
+        raise no_zoo(place)
     if revision != HEAD_REVISION:
         bring_up_to_date(engine, place)
+
+
+def no_zoo(place: str) -> NotFound:
+    """Return the error that says that there is no zoo, and how to make one."""
+    return NotFound(
+        f"There is no zoo in {place}. `zoo backbone add minilm` makes one there; "
+        "--zoo or HYDRAZOO_ZOO names another folder."
+    )
 
 
 def bring_up_to_date(engine: Engine, place: str) -> None:
@@ -116,7 +121,7 @@ def _revision(engine: Engine, place: str) -> str:
                 return ""
             return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "")
     except OperationalError as error:
-        raise ZooError(
+        raise Unavailable(
             f"The registry of the zoo in {place} cannot be opened: {error.orig}. "
             "`zoo config` prints which database is in use."
         ) from error

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, RowMapping
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from zoo.errors import Conflict
+from zoo.errors import Conflict, Unavailable
 from zoo.manifest import StageManifest, StageRef, VersionManifest
 from zoo.registry import log, tables
 from zoo.registry.engine import read, write
@@ -176,7 +176,7 @@ class Registry:
             except IntegrityError:
                 time.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311 - spreads writers, keeps no secret
             except OperationalError as error:
-                raise Conflict(
+                raise Unavailable(
                     f"The registry could not be written: {error.orig}. If another process holds it, try again when "
                     "that is done; nothing was changed."
                 ) from error
