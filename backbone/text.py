@@ -146,9 +146,7 @@ def _positions_after_padding(config: Any) -> int:
 
 
 _BERT_FIELDS = ("hidden_size", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps")
-_ROBERTA = Family(
-    fields=(*_BERT_FIELDS, "pad_token_id"), embed=_embeddings, positions=_positions_after_padding
-)
+_ROBERTA = Family(fields=(*_BERT_FIELDS, "pad_token_id"), embed=_embeddings, positions=_positions_after_padding)
 
 FAMILIES: dict[str, Family] = {
     "bert": Family(fields=_BERT_FIELDS, embed=_embeddings, positions=_all_positions),
@@ -160,9 +158,7 @@ FAMILIES: dict[str, Family] = {
         embed=_embeddings,
         positions=_all_positions,
     ),
-    "electra": Family(
-        fields=(*_BERT_FIELDS, "embedding_size"), embed=_projected_embeddings, positions=_all_positions
-    ),
+    "electra": Family(fields=(*_BERT_FIELDS, "embedding_size"), embed=_projected_embeddings, positions=_all_positions),
     "mpnet": Family(
         fields=(*_BERT_FIELDS, "relative_attention_num_buckets"),
         embed=_embeddings,
@@ -223,6 +219,6 @@ def text_stages(model: nn.Module, config: Any, name: str, ranges: Sequence[tuple
             embeddings=family.embed(model) if first == 0 else None,
             position_bias=family.position_bias(model) if family.position_bias else None,
             blocks=blocks[first:end],
-        )
+        ).eval()
         for number, (first, end) in enumerate(ranges)
     )
