@@ -127,7 +127,7 @@ class _Batch:
             preprocessor = self._loaded.preprocessors[root.preprocessing]
             tensors = self._runtime.to_device(collate([work.row for work in self._works], preprocessor))
         except Exception as error:
-            self._fail(root.node, "the input of", error, 0.0)
+            self._fail(root.node, "the input of stage", error, 0.0)
         else:
             self._input_s = self._clock() - started_s
             self._visit(root.node, tensors, 0.0)

@@ -62,8 +62,6 @@ def load_plan(
             for version in {version.preprocessing: version for version in served}.values()
         },
     )
-    for root in plan.roots:
-        _check_inputs(root, loaded.preprocessors[root.preprocessing])
     _warm_up(loaded, runtime)
     return loaded
 
@@ -129,16 +127,6 @@ def _load_stages(
         executables[digest] = runtime.load(stage, zoo.blobs.get(artifact.blob))
         progress(f"loaded {stage.name}", len(executables), len(stages))
     return executables
-
-
-def _check_inputs(root: Root, preprocessor: Preprocessor) -> None:
-    given = {spec.name for spec in preprocessor.declared}
-    missing = sorted(set(root.node.needs) - given)
-    if missing:
-        raise StageFailed(
-            f"A path that starts with stage {root.node.stage.name!r} reads {', '.join(missing)}, which no stage "
-            f"before gives, and preprocessing gives {', '.join(sorted(given))}. Publish its backbone again."
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ on) share its nodes, exactly as far as they agree; nothing else declares what is
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from serving.errors import InvalidRequest, StageFailed, UnknownModel
+from serving.errors import InvalidRequest, UnknownModel
 from serving.runtimes.base import Executable
 from zoo.digest import path_digest
 from zoo.manifest import StageManifest, VersionManifest
@@ -152,14 +152,10 @@ def build_plan(versions: Iterable[ServedVersion], stages: Mapping[str, StageMani
 
     Returns:
         The plan.
-
-    Raises:
-        StageFailed: a version answers with a tensor that no stage on its path gives.
     """
     versions = tuple(versions)
     by_start: dict[tuple[str, str], list[ServedVersion]] = {}
     for version in versions:
-        _check_outputs(version, stages)
         by_start.setdefault((version.preprocessing, version.manifest.stages[0].digest), []).append(version)
     roots = tuple(
         Root(preprocessing=preprocessing, node=_grow((first,), group, stages))
@@ -195,16 +191,6 @@ def _needs(stage: StageManifest, ends: Sequence[ServedVersion], children: Sequen
     passed_on.update(name for child in children for name in child.needs)
     given = {spec.name for spec in stage.outputs}
     return tuple(sorted({spec.name for spec in stage.inputs} | (passed_on - given)))
-
-
-def _check_outputs(version: ServedVersion, stages: Mapping[str, StageManifest]) -> None:
-    given = {spec.name for ref in version.manifest.stages for spec in stages[ref.digest].outputs}
-    for spec in version.manifest.signature.outputs:
-        if spec.name not in given:
-            raise StageFailed(
-                f"{version} declares the output {spec.name!r}, but its stages give {', '.join(sorted(given))}; "
-                f"publish it again. `zoo show {version}` prints its stages."
-            )
 
 
 def _names(versions: Iterable[ServedVersion]) -> dict[str, dict[str, tuple[ServedVersion, str, int]]]:
