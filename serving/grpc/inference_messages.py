@@ -1,0 +1,138 @@
+"""Messages of the Open Inference Protocol to what the handlers take, and back."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydrazoo.inference import open_inference_pb2 as pb
+from numpy.typing import NDArray
+
+from serving import codec
+from serving.errors import InvalidRequest
+from serving.handlers.asked import SEPARATOR
+from serving.handlers.inference import InferRequest, InferResponse
+
+__all__ = ["infer_request", "infer_response", "timeout_s"]
+
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "BYTES": "bytes_contents",
+}
+"""Which field of the typed contents holds the elements of a type; FP16 has none."""
+
+_REFUSED = {
+    "shared_memory_region": "This server does not reach into its callers' memory; send the tensor in the message.",
+    "classification": "This server does not rank scores; read the labels from ModelConfig, or call "
+    "hydrazoo.predict.v1, which gives labels.",
+}
+"""Parameters of a tensor that cannot be ignored, because the caller would misread the answer."""
+
+
+def infer_request(message: pb.ModelInferRequest, *, max_rows: int) -> InferRequest:
+    """Decode a request.
+
+    Args:
+        message: as it came.
+        max_rows: how many rows, and elements of a BYTES tensor, one request may hold.
+
+    Raises:
+        InvalidRequest: tensors that are not what they claim, or parameters that this server cannot honour.
+    """
+    for sent in message.inputs:
+        _check_parameters(sent.name, sent.parameters)
+    for wanted in message.outputs:
+        _check_parameters(wanted.name, wanted.parameters)
+    return InferRequest(
+        model=message.model_name,
+        version=message.model_version,
+        request_id=message.id,
+        inputs=_inputs(message, max_rows),
+        outputs=tuple(dict.fromkeys(output.name for output in message.outputs)),
+    )
+
+
+def timeout_s(message: pb.ModelInferRequest) -> float | None:
+    """Return the limit that the request's ``timeout`` parameter sets, in seconds; None if it sets none."""
+    timeout = message.parameters.get("timeout")
+    if timeout is None:
+        return None
+    microseconds = timeout.int64_param or timeout.uint64_param
+    return microseconds / 1_000_000 if microseconds > 0 else None
+
+
+def infer_response(message: pb.ModelInferRequest, response: InferResponse) -> pb.ModelInferResponse:
+    """Encode the answer to a request."""
+    encoded = pb.ModelInferResponse(
+        model_name=message.model_name,
+        model_version=SEPARATOR.join(str(one.served.number) for one in response.asked),
+        id=message.id,
+        outputs=[
+            pb.ModelInferResponse.InferOutputTensor(name=name, datatype=codec.datatype_of(array), shape=array.shape)
+            for name, array in response.outputs.items()
+        ],
+        raw_output_contents=[codec.encode_raw(array) for array in response.outputs.values()],
+    )
+    for one in response.asked:
+        encoded.parameters[f"{one.served.head}.version_digest"].string_param = one.served.digest
+        if one.alias:
+            encoded.parameters[f"{one.served.head}.alias"].string_param = one.alias
+            encoded.parameters[f"{one.served.head}.alias_epoch"].int64_param = one.epoch
+    return encoded
+
+
+def _check_parameters(name: str, parameters: Mapping[str, pb.InferParameter]) -> None:
+    for parameter, why in _REFUSED.items():
+        if parameter in parameters:
+            raise InvalidRequest(f"Tensor {name!r} has the parameter {parameter!r}. {why}")
+
+
+def _inputs(message: pb.ModelInferRequest, max_rows: int) -> dict[str, NDArray[Any]]:
+    raw = message.raw_input_contents
+    if raw and len(raw) != len(message.inputs):
+        raise InvalidRequest(
+            f"The request has {len(message.inputs)} inputs and {len(raw)} raw_input_contents; send one buffer for "
+            "each input, in their order, or typed contents in every input and no raw ones."
+        )
+    arrays: dict[str, NDArray[Any]] = {}
+    for position, tensor in enumerate(message.inputs):
+        if tensor.name in arrays:
+            raise InvalidRequest(f"Input {tensor.name!r} is there twice; send each input once.")
+        _check_rows(tensor, max_rows)
+        arrays[tensor.name] = _decode(tensor, raw[position] if raw else None)
+    return arrays
+
+
+def _check_rows(tensor: pb.ModelInferRequest.InferInputTensor, max_rows: int) -> None:
+    """Refuse what would be taken apart element by element only to be refused then."""
+    rows = math.prod(tensor.shape) if tensor.datatype == "BYTES" else next(iter(tensor.shape), 0)
+    if rows > max_rows:
+        raise InvalidRequest(
+            f"Input {tensor.name!r} has the shape {list(tensor.shape)[: codec.MAX_AXES]}; a request holds at most "
+            f"{max_rows} rows. Send the rest in further ones."
+        )
+
+
+def _decode(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> NDArray[Any]:
+    if raw is None:
+        return codec.decode_elements(tensor.name, tensor.datatype, tensor.shape, _elements(tensor))
+    if tensor.HasField("contents"):
+        raise InvalidRequest(
+            f"Input {tensor.name!r} has contents and the request raw_input_contents; send one of them."
+        )
+    return codec.decode_raw(tensor.name, tensor.datatype, tensor.shape, raw)
+
+
+def _elements(tensor: pb.ModelInferRequest.InferInputTensor) -> Sequence[Any]:
+    """Return the typed elements, and see that there are none of another type."""
+    wanted = _CONTENTS.get(tensor.datatype, "")
+    found = [field.name for field, _ in tensor.contents.ListFields()]
+    if found and found != [wanted]:
+        expected = f"contents.{wanted}" if wanted else "raw_input_contents"
+        raise InvalidRequest(
+            f"Input {tensor.name!r} is {tensor.datatype} and has elements in {' and '.join(found)}; send {expected}."
+        )
+    return list(getattr(tensor.contents, wanted)) if wanted else []
