@@ -99,12 +99,12 @@ def _load_image_backbone(location: str, split: Sequence[int], name: str) -> Load
     from backbone.timm_loading import load_image_model
     from backbone.vision import count_blocks, image_stages
 
-    model, transform, settings = load_image_model(location)
-    stages = image_stages(model, settings, transform, name, block_ranges(count_blocks(model), split))
+    model, transform, architecture = load_image_model(location)
+    stages = image_stages(model, architecture, transform, name, block_ranges(count_blocks(model), split))
 
     def uncut(tensors: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
-            features: Tensor = model.get_submodule("").forward_features(tensors["images_NCHW"])
+            features: Tensor = model.forward_features(tensors["images_NCHW"])  # type: ignore[operator]
         return features
 
     size = (2, 3, transform.height, transform.width)

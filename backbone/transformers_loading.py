@@ -132,11 +132,11 @@ def _quiet() -> Iterator[None]:
     from transformers.utils import logging as talk
 
     bar, level = talk.is_progress_bar_enabled(), talk.get_verbosity()
-    talk.disable_progress_bar()
+    talk.disable_progress_bar()  # type: ignore[no-untyped-call]
     talk.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
         talk.set_verbosity(level)
         if bar:
-            talk.enable_progress_bar()
+            talk.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -81,7 +81,8 @@ def growable_example(stage: DeclaredModule, example: Mapping[str, Tensor]) -> tu
     missing = [declared.name for declared in stage.inputs if declared.name not in example]
     if missing:
         raise ExportFailed(
-            f"The example for stage '{stage.name}' lacks {', '.join(missing)}; it has {', '.join(example) or 'nothing'}."
+            f"The example for stage '{stage.name}' lacks {', '.join(missing)}; it has {', '.join(example) or 'none'}. "
+            "Run the stages before it on the path's inputs first, as export_path does."
         )
     sizes: dict[str, int] = {}
     for declared in stage.inputs:

@@ -49,7 +49,7 @@ def to_onnx(stage: DeclaredModule, example: Sequence[Tensor], outputs: Sequence[
 
 def _translate(stage: DeclaredModule, example: tuple[Tensor, ...], outputs: Sequence[str]) -> onnx_ir.Model:
     assert isinstance(stage, nn.Module)
-    axes = tuple({axis: torch.export.Dim.DYNAMIC for axis in dynamic_axes(each)} for each in stage.inputs)
+    axes = tuple(dict.fromkeys(dynamic_axes(each), torch.export.Dim.DYNAMIC) for each in stage.inputs)
     try:
         with torch.no_grad():
             program = torch.export.export(stage, example, dynamic_shapes=(axes,))
@@ -137,5 +137,6 @@ def _check_values(
     ]
     if actual != wanted:
         raise ExportFailed(
-            f"Stage '{stage.name}' exported with {what}s {actual}; declared are {wanted} (name, ONNX element type, axes)."
+            f"Stage '{stage.name}' exported with {what}s {actual}; declared are {wanted} "
+            "(name, ONNX element type, axes)."
         )

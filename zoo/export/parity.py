@@ -1,6 +1,6 @@
 """Parity: how close the exported stages of a path are to the torch model, measured on whole paths."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 

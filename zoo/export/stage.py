@@ -40,7 +40,7 @@ def export_stage(stage: DeclaredModule, *, example: Mapping[str, Tensor]) -> Exp
         example: named tensors, its inputs among them, of any size but 0.
 
     Raises:
-        ExportFailed: it is in training mode, cannot be traced, or its exports do not give its answers at batch 1
+        ExportFailed: it is in training mode or not on the CPU, cannot be traced, or its exports do not give its answers at batch 1
             and length 1 or at sizes that the trace has not seen.
     """
     _check_ready(stage)
@@ -93,6 +93,12 @@ def _check_ready(stage: DeclaredModule) -> None:
         raise ExportFailed(
             f"Stage '{stage.name}' is in training mode ({training[0]}), so its export would drop out values at "
             "random; call .eval() on it first."
+        )
+    elsewhere = {str(tensor.device) for tensor in stage.state_dict().values()} - {"cpu"}
+    if elsewhere:
+        raise ExportFailed(
+            f"Stage '{stage.name}' has weights on {', '.join(sorted(elsewhere))}; expected all on the CPU, where exports "
+            "are made. Move it with .cpu() first; exports run on any device."
         )
 
 

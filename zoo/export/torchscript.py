@@ -43,7 +43,7 @@ def to_torchscript(stage: DeclaredModule, example: Sequence[Tensor]) -> bytes:
     buffer = io.BytesIO()
     try:
         with torch.no_grad(), _deprecated():
-            traced = torch.jit.trace(stage, tuple(example), check_trace=False)
+            traced = torch.jit.trace(stage, tuple(example), check_trace=False)  # type: ignore[no-untyped-call]
             torch.jit.save(torch.jit.freeze(traced), buffer)
     except Exception as error:  # the tracer raises whatever the module's operations raise
         raise ExportFailed(
@@ -55,7 +55,8 @@ def to_torchscript(stage: DeclaredModule, example: Sequence[Tensor]) -> bytes:
 def load_torchscript(data: bytes, device: str = "cpu") -> torch.jit.ScriptModule:
     """Load what ``to_torchscript`` returned."""
     with _deprecated():
-        return torch.jit.load(io.BytesIO(data), map_location=device)
+        module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(data), map_location=device)  # type: ignore[no-untyped-call]
+    return module
 
 
 def _without_traces_of_this_process(archive: bytes) -> bytes:
@@ -86,5 +87,5 @@ def _deprecated() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is deprecated", category=category)
         # Sizes that a module compares in Python are constants in the trace. Exporting runs the
         # trace at other sizes and compares the results, which says more than the warning.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         yield
