@@ -70,9 +70,9 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 20))
 
 
-async def outcome_of(task: asyncio.Task[Any]) -> Any:
-    outcomes: list[Any] = await asyncio.gather(task, return_exceptions=True)
-    return outcomes[0]
+async def outcome_of(task: asyncio.Task[Any]) -> object:
+    await asyncio.wait([task])
+    return asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
 
 
 def assert_answer(answers: Any, version: ServedVersion, ids: Sequence[int]) -> None:

@@ -8,7 +8,6 @@ else, and ``expected`` says what it is.
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,13 @@ from numpy.typing import NDArray
 
 from serving.plan import LoadedPlan, ServedVersion, build_plan
 from serving.runtimes.base import Arrays, DeviceTensors, Executable
+from tests.support.provenance import provenance
 from zoo.digest import digest_bytes
 from zoo.manifest import (
     Artifact,
     ClassifyAnswer,
     Format,
-    GateResult,
-    LabelsCommit,
-    Metrics,
-    Parity,
     Signature,
-    SliceMetrics,
     StageManifest,
     StageRef,
     TensorPreprocessing,
@@ -132,26 +127,14 @@ def served(
 
 def manifest_of(head: str, path: Sequence[str], number: int) -> VersionManifest:
     stages = [stage(name) for name in path]
-    values = SliceMetrics(examples=1, values={"macro_f1": 1.0})
     return VersionManifest(
-        head=head,
-        team=head,
         backbone=digest_bytes(b"body"),
         stages=tuple(StageRef(name=each.name, digest=each.digest, manifest=each.content_digest()) for each in stages),
         shared_stages=len(path) - 1,
         preprocessing=PREPROCESSING,
         signature=Signature(inputs=(IDS, MASK), outputs=stages[-1].outputs),
         answer=ClassifyAnswer(labels=("no", "yes"), output=stages[-1].outputs[0].name),
-        labels=LabelsCommit(digest=digest_bytes(b"labels"), commit=None, examples={"train": 1}),
-        code=digest_bytes(b"code"),
-        environment={},
-        recipe={"number": number},
-        build_key=digest_bytes(f"{head} {number}".encode()),
-        metrics=Metrics(overall=values, slices={}),
-        gate=GateResult(bounds={}, reached={}),
-        parity={"onnx": Parity(rows=1, batch_sizes=(1,), max_abs_diff=0, equal_answers=1, tolerance=1e-6)},
-        created_by="test",
-        created_at=datetime(2025, 1, 1, tzinfo=UTC),
+        **provenance(head, str(number)),
     )
 
 
