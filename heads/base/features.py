@@ -21,8 +21,15 @@ OnRows = Callable[[int, int], None]
 class Prefix(Protocol):
     """What computes features: the frozen stages, whatever runs them."""
 
-    path_digest: str
-    computed: Mapping[str, TensorSpec]
+    @property
+    def path_digest(self) -> str:
+        """The digest of the stages, from input on."""
+        ...
+
+    @property
+    def computed(self) -> Mapping[str, TensorSpec]:
+        """The tensors that the stages compute, by name."""
+        ...
 
     def run(self, batch: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Return the tensors computed from a batch, by name, each with N rows."""

@@ -12,7 +12,15 @@ from heads.base.declaration import Head
 from heads.base.recipe import Recipe
 from zoo.digest import digest_json
 
-__all__ = ["backbone_key", "build_key", "code_fingerprint", "environment", "files_fingerprint", "source_folder"]
+__all__ = [
+    "absolute_source",
+    "backbone_key",
+    "build_key",
+    "code_fingerprint",
+    "environment",
+    "files_fingerprint",
+    "source_folder",
+]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BUILDERS = ("backbone", "heads/base", "zoo/export", "zoo/preprocessing", "zoo/answers.py", "zoo/labels.py")
@@ -36,7 +44,9 @@ def code_fingerprint(folder: Path) -> str:
     return digest_json({"library": _code_of(_BUILDERS), "team": files_fingerprint(folder, own)})
 
 
-def build_key(head: Head, recipe: Recipe, *, labels: str, code: str, path: str, libraries: Mapping[str, str]) -> str:
+def build_key(
+    head: Head, recipe: Recipe, *, labels: str, code: str, path: str, preprocessing: str, libraries: Mapping[str, str]
+) -> str:
     """Return the digest of everything that goes into a version; equal keys, nothing to rebuild.
 
     Args:
@@ -45,6 +55,7 @@ def build_key(head: Head, recipe: Recipe, *, labels: str, code: str, path: str, 
         labels: digest of the labels file.
         code: fingerprint of the source.
         path: digest of the path of shared stages.
+        preprocessing: digest of the declared preprocessing.
         libraries: versions, by name.
     """
     return digest_json(
@@ -54,21 +65,22 @@ def build_key(head: Head, recipe: Recipe, *, labels: str, code: str, path: str, 
             "labels": labels,
             "code": code,
             "path": path,
+            "preprocessing": preprocessing,
             "libraries": dict(libraries),
         }
     )
 
 
-def backbone_key(source: str, split: Sequence[int], name: str) -> str:
-    """Return the digest of everything that goes into a backbone, or ``""`` if its source is not local files.
+def backbone_key(source: str, split: Sequence[int], name: str) -> str | None:
+    """Return the digest of everything that goes into a backbone, or None if its source is not local files.
 
     The files are read whole: sizes and times change from clone to clone, and hashing the 90 MB of MiniLM
     takes about as long as starting Python.
     """
     folder = source_folder(source)
     if folder is None:
-        return ""
-    files = [file for file in folder.rglob("*") if file.is_file()]
+        return None
+    files = [file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
     return digest_json(
         {
             "source": source,
@@ -89,6 +101,13 @@ def source_folder(source: str) -> Path | None:
         spec = importlib.util.find_spec(_MINILM_PACKAGE)
         return Path(spec.origin).parent if spec and spec.origin else None
     return Path(location) if kind in ("hf", "timm") and location and Path(location).is_dir() else None
+
+
+def absolute_source(source: str) -> str:
+    """Return a source that means the same wherever it is read on this machine: a folder's path made absolute."""
+    kind = source.partition(":")[0]
+    folder = source_folder(source)
+    return source if folder is None or kind == "minilm" else f"{kind}:{folder.resolve()}"
 
 
 def files_fingerprint(root: Path, files: Iterable[Path]) -> str:

@@ -11,7 +11,7 @@ from heads.base.recipe import Recipe, read_recipe
 from zoo.labels import Labels, read_labels
 from zoo.suggest import did_you_mean
 
-__all__ = ["Package", "find_teams", "load_package"]
+__all__ = ["Package", "find_teams", "load_package", "new_package"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +56,32 @@ def load_package(team: str) -> Package:
         raise InvalidHead(f"{module.__file__} declares a head of team {head.team!r}; its folder is that of {team!r}.")
     assert module.__file__ is not None
     return Package(head=head, folder=Path(module.__file__).parent)
+
+
+def new_package(team: str, template: str) -> Path:
+    """Start a team's package as a copy of another, with the other's name replaced in its Python files.
+
+    Args:
+        team: the new team, also the name of its head.
+        template: the team whose package is copied.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        UnknownTeam: there is no such template.
+        InvalidHead: the name is not one, or is taken.
+    """
+    source = load_package(template).folder
+    Head(name=team, team=team, task=load_package(template).head.task)  # refuses what is no name
+    folder = source.parent / team.replace("-", "_")
+    if folder.exists():
+        raise InvalidHead(f"{folder} is there already. Choose another name, or edit that package.")
+    folder.mkdir()
+    old, new = source.name, folder.name
+    for file in sorted(source.iterdir()):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8")
+            changed = text if file.suffix == ".jsonl" else text.replace(old, new).replace(old.title(), new.title())
+            (folder / file.name.replace(old, new)).write_text(changed, encoding="utf-8")
+    return folder

@@ -1,37 +1,20 @@
 """The frozen part of a path in torch: rebuilt from the backbone's source, and checked to be what the zoo has."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
-from backbone.load import load_backbone
+from backbone.load import LoadedBackbone, load_backbone
 from backbone.stage import Stage, run_path
-from heads.base.declaration import Head
-from heads.base.errors import BackboneChanged, InvalidHead
+from heads.base.errors import BackboneChanged
 from zoo.digest import path_digest
-from zoo.manifest import StageManifest, StageRef, TensorSpec
+from zoo.manifest import StageManifest, TensorSpec
 from zoo.registry.records import Backbone
 
-__all__ = ["FrozenPrefix", "shared_stages"]
-
-
-def shared_stages(head: Head, backbone: Backbone) -> tuple[StageRef, ...]:
-    """Return the leading stages of the backbone that a head builds on.
-
-    Raises:
-        InvalidHead: the backbone has no such stage.
-    """
-    stages = backbone.manifest.stages
-    if head.attach == "last":
-        return stages
-    if head.attach >= len(stages):
-        raise InvalidHead(
-            f"{head.name!r} is attached to stage {head.attach} of {backbone}, which has stages 0 to {len(stages) - 1}: "
-            f"{', '.join(stage.name for stage in stages)}. Choose one of these, or 'last'."
-        )
-    return stages[: head.attach + 1]
+__all__ = ["FrozenPrefix"]
 
 
 class FrozenPrefix:
@@ -79,7 +62,7 @@ class FrozenPrefix:
 
     def _load(self) -> tuple[Stage, ...]:
         manifest = self.backbone.manifest
-        loaded = load_backbone(manifest.source, split=self._split, name=manifest.name)
+        loaded = _load_once(manifest.source, self._split, manifest.name)
         if loaded.source_digest != manifest.source_digest:
             raise BackboneChanged(
                 f"{self.backbone} was added from {manifest.source!r}, which now gives other weights "
@@ -88,3 +71,9 @@ class FrozenPrefix:
                 f"`zoo backbone add {manifest.source} --name {manifest.name}`."
             )
         return loaded.stages[: self._count]
+
+
+@functools.lru_cache(maxsize=1)
+def _load_once(source: str, split: tuple[int, ...], name: str) -> LoadedBackbone:
+    """Load a backbone, or take the last one again: heads that are built one after the other share it."""
+    return load_backbone(source, split=split, name=name)

@@ -8,16 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heads.base.declaration import Classify, Head, Multilabel, Regress, Task
-from heads.base.errors import InvalidHead
+from heads.base.declaration import Classify, Multilabel, Regress, Task
 from zoo.answers import Classification, Regression, Tagging, decode
 from zoo.answers import Multilabel as MultilabelResult
-from zoo.labels import Labels, Span, Target
+from zoo.labels import Span, Target
 from zoo.manifest import Answer, ClassifyAnswer, MultilabelAnswer, RegressAnswer, TagAnswer
 from zoo.preprocessing import Row
-from zoo.suggest import did_you_mean
 
-__all__ = ["answer_of", "best_thresholds", "check_labels", "encode_target", "found_target", "tag_tokens"]
+__all__ = ["answer_of", "best_thresholds", "encode_target", "found_target", "tag_tokens"]
 
 
 def answer_of(task: Task, thresholds: Sequence[float] = ()) -> Answer:
@@ -34,37 +32,6 @@ def answer_of(task: Task, thresholds: Sequence[float] = ()) -> Answer:
     if isinstance(task, Regress):
         return RegressAnswer(low=task.low, high=task.high)
     return TagAnswer(labels=task.labels)
-
-
-def check_labels(head: Head, labels: Labels) -> None:
-    """Check that a labels file is of the head's kind, with its labels and within its range.
-
-    Raises:
-        InvalidHead: it is not.
-    """
-    wrong = labels.kinds() - {head.task.target}
-    if wrong:
-        raise InvalidHead(
-            f"{labels.path} has targets {', '.join(sorted(wrong))}; the {head.task.kind} head {head.name!r} "
-            f"takes {head.task.target!r}. Change the head's task, or the labels."
-        )
-    for name in sorted(labels.label_names() - set(head.task.labels)):
-        raise InvalidHead(
-            f"{labels.path} has the label {name!r}, which {head.name!r} does not declare."
-            f"{did_you_mean(name, head.task.labels)}"
-        )
-    if isinstance(head.task, Regress):
-        _check_range(head.task, labels)
-
-
-def _check_range(task: Regress, labels: Labels) -> None:
-    known = labels.for_training()
-    for example in (*known.train, *known.valid, *labels.for_gate()):
-        value = cast("float", example.target)
-        if not task.low <= value <= task.high:
-            raise InvalidHead(
-                f"{labels.path}: {example.id!r} has the value {value}; the head declares {task.low} to {task.high}."
-            )
 
 
 def encode_target(task: Task, target: Target, row: Row) -> Tensor:

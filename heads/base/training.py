@@ -77,7 +77,7 @@ def train_head(
     recipe: Recipe,
     *,
     on_epoch: OnEpoch = lambda _epoch, _score: None,
-) -> tuple[HeadStage, Trained]:
+) -> tuple[HeadStage, Encoded, Trained]:
     """Train a head and give it the weights of its best epoch on the valid split.
 
     Args:
@@ -87,7 +87,7 @@ def train_head(
         on_epoch: told about each epoch.
 
     Returns:
-        The trained head, in eval mode, and how it went.
+        The trained head, in eval mode; the valid split as it saw it; and how it went.
 
     Raises:
         TrainingFailed: the loss is not a number.
@@ -105,7 +105,7 @@ def train_head(
                 break
     best.restore(head)
     seconds = time.monotonic() - started
-    return head, Trained(epochs=epoch, best_epoch=best.epoch, seconds=seconds, valid=best.values)
+    return head, valid, Trained(epochs=epoch, best_epoch=best.epoch, seconds=seconds, valid=best.values)
 
 
 def outputs_of(head: HeadStage, data: Encoded) -> list[dict[str, NDArray[Any]]]:

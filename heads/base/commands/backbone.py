@@ -1,0 +1,104 @@
+"""``zoo backbone``: add shared backbones, and list them."""
+
+from typing import Any
+
+import click
+
+from heads.base.commands.bar import shown_phases
+from heads.base.fingerprint import absolute_source, backbone_key
+from heads.base.phases import Phases
+from zoo import Backbone, Zoo
+from zoo.console import json_option, open_zoo, print_json, print_table, zoo_option
+from zoo.digest import SHORT_DIGEST_LENGTH
+
+__all__ = ["backbone"]
+
+
+@click.group()
+def backbone() -> None:
+    """Add shared backbones to the zoo, and list them.
+
+    Example: zoo backbone add minilm
+    """
+
+
+def _parse_split(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of block indices; expected for example 2,4.") from None
+
+
+@backbone.command()
+@click.argument("source")
+@click.option("--name", default="", help="What to call it.  [default: made from the source]")
+@click.option("--split", default="", callback=_parse_split, metavar="I,J", help="Blocks at which a new stage begins.")
+@zoo_option
+@json_option
+@click.pass_context
+def add(context: click.Context, source: str, name: str, split: tuple[int, ...], as_json: bool) -> None:
+    """Add the backbone SOURCE: minilm, hf:<folder or name> or timm:<folder or name>. Makes the zoo if there is none.
+
+    Adding what is there already does nothing, and does it fast.
+
+    Example: zoo backbone add hf:bert-base-uncased --name bert --split 4,8
+    """
+    source = absolute_source(source)
+    with open_zoo(context, create=True) as zoo:
+        key = backbone_key(source, split, name)
+        found = _find(zoo, key)
+        with shown_phases(f"backbone {source}", hidden=as_json) as phases:
+            result = found or _add(zoo, source, split, name, key, phases)
+        described = {"status": "unchanged" if found else "added", **_describe(zoo, result), "seconds": phases.seconds}
+    if as_json:
+        print_json(described)
+    else:
+        taken = f", {sum(phases.seconds.values()):.1f} s" if phases.seconds else ""
+        click.echo(f"{described['status']}: {result} ({len(result.manifest.stages)} stages{taken})")
+
+
+@backbone.command()
+@zoo_option
+@json_option
+@click.pass_context
+def ls(context: click.Context, as_json: bool) -> None:
+    """List the backbones of the zoo, newest first, with their stages.
+
+    Example: zoo backbone ls
+    """
+    with open_zoo(context) as zoo:
+        found = [_describe(zoo, each) for each in zoo.backbones()]
+    if as_json:
+        print_json(found)
+        return
+    columns = ("backbone", "source", "stages", "parameters", "digest")
+    print_table(columns, [_row(each) for each in found])
+
+
+def _add(zoo: Zoo, source: str, split: tuple[int, ...], name: str, key: str | None, phases: Phases) -> Backbone:
+    with phases.phase("load torch"):
+        from heads.base.backbones import add_backbone
+    return add_backbone(zoo, source, split=split, name=name, key=key, phases=phases)
+
+
+def _row(described: dict[str, Any]) -> tuple[object, ...]:
+    stages = ", ".join(stage["name"] for stage in described["stages"])
+    digest = described["digest"][:SHORT_DIGEST_LENGTH]
+    return described["backbone"], described["source"], stages, f"{described['parameters']:,}", digest
+
+
+def _find(zoo: Zoo, key: str | None) -> Backbone | None:
+    return next((each for each in zoo.backbones() if key and each.manifest.build_key == key), None)
+
+
+def _describe(zoo: Zoo, found: Backbone) -> dict[str, Any]:
+    stages = [zoo.stage(stage.digest) for stage in found.manifest.stages]
+    return {
+        "backbone": str(found),
+        "name": found.name,
+        "number": found.number,
+        "digest": found.digest,
+        "source": found.manifest.source,
+        "stages": [{"name": stage.name, "digest": stage.digest, "parameters": stage.parameters} for stage in stages],
+        "parameters": sum(stage.parameters for stage in stages),
+    }

@@ -1,0 +1,93 @@
+"""What ``zoo head train`` and ``python -m heads.<team>`` share: build packages one after the other, and report."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from heads.base.build import Build, build_head
+from heads.base.commands.bar import shown_phases
+from heads.base.packages import Package
+from zoo import Zoo
+from zoo.author import author
+from zoo.console import DomainFailure, domain_errors, open_zoo, print_json, print_table
+from zoo.manifest import VersionManifest
+
+__all__ = ["train_packages"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """A build, or why there is none."""
+
+    head: str
+    build: Build | None
+    manifest: VersionManifest | None
+    error: str
+
+
+def train_packages(
+    context: click.Context, packages: Sequence[Package], *, promote_to: Sequence[str], force: bool, as_json: bool
+) -> None:
+    """Build packages and print what came of each. One that fails does not keep the others from being built.
+
+    Raises:
+        DomainFailure: a package could not be built.
+    """
+    with open_zoo(context) as zoo:
+        outcomes = list(_outcomes(zoo, packages, promote_to, force, as_json))
+    if as_json:
+        print_json([_as_json(outcome) for outcome in outcomes])
+    elif any(outcome.build for outcome in outcomes):
+        columns = ("head", "version", "status", "promoted", "score on test", "examples", "seconds")
+        print_table(columns, [_row(outcome) for outcome in outcomes if outcome.build])
+    if errors := [outcome.error for outcome in outcomes if outcome.error]:
+        raise DomainFailure("\n".join(errors))
+
+
+def _outcomes(
+    zoo: Zoo, packages: Sequence[Package], promote_to: Sequence[str], force: bool, as_json: bool
+) -> Iterator[_Outcome]:
+    by = author()
+    for package in packages:
+        name = package.head.name
+        try:
+            with domain_errors(), shown_phases(name, hidden=as_json) as phases:
+                build = build_head(zoo, package, by=by, promote_to=promote_to, force=force, phases=phases)
+                yield _Outcome(name, build, zoo.manifest(build.version), "")
+        except DomainFailure as failure:
+            yield _Outcome(name, None, None, failure.message)
+
+
+def _row(outcome: _Outcome) -> tuple[object, ...]:
+    build, manifest = outcome.build, outcome.manifest
+    assert build is not None
+    assert manifest is not None
+    overall = manifest.metrics.overall
+    first = next(iter(overall.values.items()), ("", 0.0))
+    return (
+        outcome.head,
+        build.version,
+        build.status,
+        ", ".join(build.promoted) or "-",
+        f"{first[0]} {first[1]:.3f}",
+        overall.examples,
+        f"{sum(build.seconds.values()):.1f}",
+    )
+
+
+def _as_json(outcome: _Outcome) -> dict[str, Any]:
+    if outcome.build is None or outcome.manifest is None:
+        return {"head": outcome.head, "status": "failed", "error": outcome.error}
+    build = outcome.build
+    return {
+        "head": outcome.head,
+        "version": str(build.version),
+        "number": build.version.number,
+        "digest": build.version.digest,
+        "status": build.status,
+        "promoted": list(build.promoted),
+        "metrics": outcome.manifest.metrics.model_dump(mode="json"),
+        "seconds": build.seconds,
+    }

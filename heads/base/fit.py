@@ -1,0 +1,60 @@
+"""Whether a declaration fits what it is combined with: its labels, and its backbone."""
+
+from typing import cast
+
+from heads.base.declaration import Head, Regress
+from heads.base.errors import InvalidHead
+from zoo import Backbone
+from zoo.labels import Labels
+from zoo.manifest import StageRef
+from zoo.suggest import did_you_mean
+
+__all__ = ["check_labels", "shared_stages"]
+
+
+def check_labels(head: Head, labels: Labels) -> None:
+    """Check that a labels file is of the head's kind, with its labels and within its range.
+
+    Raises:
+        InvalidHead: it is not.
+    """
+    wrong = labels.kinds() - {head.task.target}
+    if wrong:
+        raise InvalidHead(
+            f"{labels.path} has targets {', '.join(sorted(wrong))}; the {head.task.kind} head {head.name!r} "
+            f"takes {head.task.target!r}. Change the head's task, or the labels."
+        )
+    for name in sorted(labels.label_names() - set(head.task.labels)):
+        raise InvalidHead(
+            f"{labels.path} has the label {name!r}, which {head.name!r} does not declare."
+            f"{did_you_mean(name, head.task.labels)}"
+        )
+    if isinstance(head.task, Regress):
+        _check_range(head.task, labels)
+
+
+def _check_range(task: Regress, labels: Labels) -> None:
+    known = labels.for_training()
+    for example in (*known.train, *known.valid, *labels.for_gate()):
+        value = cast("float", example.target)
+        if not task.low <= value <= task.high:
+            raise InvalidHead(
+                f"{labels.path}: {example.id!r} has the value {value}; the head declares {task.low} to {task.high}."
+            )
+
+
+def shared_stages(head: Head, backbone: Backbone) -> tuple[StageRef, ...]:
+    """Return the leading stages of the backbone that a head builds on.
+
+    Raises:
+        InvalidHead: the backbone has no such stage.
+    """
+    stages = backbone.manifest.stages
+    if head.attach == "last":
+        return stages
+    if head.attach >= len(stages):
+        raise InvalidHead(
+            f"{head.name!r} is attached to stage {head.attach} of {backbone}, which has stages 0 to {len(stages) - 1}: "
+            f"{', '.join(stage.name for stage in stages)}. Choose one of these, or 'last'."
+        )
+    return stages[: head.attach + 1]

@@ -1,0 +1,167 @@
+"""What a build does when there is something to build: features, training, gate, export, parity. Imports torch."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+
+from heads.base.build import Ingredients
+from heads.base.declaration import Multilabel
+from heads.base.features import features_of
+from heads.base.gate import check_gate
+from heads.base.metrics import measure_slices
+from heads.base.modules import HeadStage, make_head
+from heads.base.parity import exported_from, prove_parity
+from heads.base.phases import Phases
+from heads.base.prefix import FrozenPrefix
+from heads.base.targets import answer_of, best_thresholds
+from heads.base.training import Encoded, answers_of, encode, outputs_of, train_head
+from zoo import Zoo
+from zoo.errors import InvalidInput, InvalidLabels
+from zoo.export import ExportedStage, export_stage
+from zoo.labels import Example
+from zoo.manifest import Answer, GateResult, Metrics, Signature, StageRef, VersionManifest
+from zoo.preprocessing import Preprocessor, Row, load_preprocessor
+
+__all__ = ["make_version"]
+
+
+def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases) -> VersionManifest:
+    """Fine-tune a head, hold it to its gate, export it, prove the export, and describe the version.
+
+    The head's stage is in the zoo afterwards; the version is not published yet.
+
+    Args:
+        zoo: where the backbone is and where the stage goes.
+        ingredients: everything that goes into the version.
+        by: who builds.
+        phases: times the phases and reports progress.
+
+    Raises:
+        InvalidLabels: preprocessing refuses an input.
+        TrainingFailed: the loss is not a number.
+        GateMissed: the head is below its gate.
+        ParityMissed: an export is too far from the torch model.
+    """
+    with phases.phase("prepare"):
+        bench = _Bench(zoo, ingredients, phases)
+    head, answer = _train(bench, ingredients, phases)
+    metrics, gate, test_rows = _judge(bench, ingredients, head, answer, phases)
+    with phases.phase("export"):
+        exported = export_stage(head, example=bench.example(test_rows))
+    with phases.phase("parity"):
+        shared = [exported_from(zoo, stage.digest) for stage in ingredients.shared]
+        stages, exports = [*bench.prefix.to_cpu(), head], [*shared, exported]
+        parity = prove_parity(stages, exports, test_rows, bench.preprocessor, answer)
+    own = _store(zoo, exported)
+    package = ingredients.package.head
+    return VersionManifest(
+        head=package.name,
+        team=package.team,
+        backbone=ingredients.backbone.digest,
+        stages=(*ingredients.shared, own),
+        shared_stages=len(ingredients.shared),
+        preprocessing=ingredients.backbone.manifest.preprocessing,
+        signature=Signature(inputs=bench.preprocessor.declared, outputs=exported.manifest.outputs),
+        answer=answer,
+        labels=ingredients.labels.commit(),
+        code=ingredients.code,
+        environment=ingredients.libraries,
+        recipe=ingredients.recipe.model_dump(mode="json"),
+        build_key=ingredients.key,
+        metrics=metrics,
+        gate=gate,
+        parity=parity,
+        parents=_parents(zoo, package.name),
+        created_by=by,
+        created_at=datetime.now(UTC),
+    )
+
+
+class _Bench:
+    """The frozen part of the path and its preprocessing, set up once: examples in, encoded splits out."""
+
+    def __init__(self, zoo: Zoo, ingredients: Ingredients, phases: Phases) -> None:
+        manifest = ingredients.backbone.manifest
+        self.preprocessor: Preprocessor = load_preprocessor(manifest.preprocessing, zoo.blobs.get)
+        stages = [zoo.stage(stage.digest) for stage in manifest.stages]
+        count = len(ingredients.shared)
+        self.prefix = FrozenPrefix(ingredients.backbone, stages, count, self.preprocessor.declared)
+        self._zoo = zoo
+        self._labels = ingredients.labels
+        self._phases = phases
+
+    def rows(self, examples: Sequence[Example]) -> list[Row]:
+        return [self._row(example) for example in examples]
+
+    def features(self, rows: Sequence[Row]) -> list[dict[str, np.ndarray]]:
+        with self._phases.phase("features"):
+            return features_of(
+                rows,
+                prefix=self.prefix,
+                preprocessor=self.preprocessor,
+                cache=self._zoo.features,
+                on_rows=self._phases.at,
+            )
+
+    def example(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        """Return what the head reads, for its longest row: something to trace the head with."""
+        longest = max(rows, key=lambda row: row.length)
+        return {name: torch.from_numpy(array)[None] for name, array in self.features([longest])[0].items()}
+
+    def _row(self, example: Example) -> Row:
+        try:
+            return self.preprocessor(self._zoo.blobs.get(example.image) if example.image else example.text)
+        except InvalidInput as error:
+            raise InvalidLabels(f"{self._labels.path}: the input of {example.id!r} is refused. {error}") from error
+
+
+def _train(bench: _Bench, ingredients: Ingredients, phases: Phases) -> tuple[HeadStage, Answer]:
+    """Train on the train split, and choose weights and thresholds on the valid split."""
+    declared, recipe = ingredients.package.head, ingredients.recipe
+    splits = ingredients.labels.for_training()
+    prepared = []
+    for examples in (splits.train, splits.valid):
+        rows = bench.rows(examples)
+        prepared.append((examples, rows, bench.features(rows)))
+    with phases.phase("train"):
+        head, valid, _ = train_head(
+            lambda: make_head(declared, recipe, bench.prefix.available),
+            lambda head: (encode(head, *prepared[0]), encode(head, *prepared[1])),
+            recipe,
+            on_epoch=lambda epoch, _score: phases.at(epoch, recipe.epochs),
+        )
+    thresholds = _thresholds(head, valid) if isinstance(declared.task, Multilabel) else ()
+    return head, answer_of(declared.task, thresholds)
+
+
+def _thresholds(head: HeadStage, valid: Encoded) -> tuple[float, ...]:
+    scores_NC = np.stack([next(iter(values.values())) for values in outputs_of(head, valid)])
+    return best_thresholds(scores_NC, np.stack([target.numpy() > 0 for target in valid.targets]))
+
+
+def _judge(
+    bench: _Bench, ingredients: Ingredients, head: HeadStage, answer: Answer, phases: Phases
+) -> tuple[Metrics, GateResult, list[Row]]:
+    """Measure the head on the test split, the one place where it is read, and hold it to its gate."""
+    examples = ingredients.labels.for_gate()
+    rows = bench.rows(examples)
+    features = bench.features(rows)
+    with phases.phase("gate"):
+        data = encode(head, examples, rows, features)
+        metrics = measure_slices(head.task, examples, answers_of(answer, outputs_of(head, data), rows))
+        return metrics, check_gate(ingredients.package.head, metrics), rows
+
+
+def _store(zoo: Zoo, exported: ExportedStage) -> StageRef:
+    for data in exported.blobs.values():
+        zoo.blobs.put(data)
+    return zoo.add_stage(exported.manifest)
+
+
+def _parents(zoo: Zoo, head: str) -> tuple[str, ...]:
+    """Return the digest of the newest version of the head so far, if there is one."""
+    if head not in {summary.name for summary in zoo.heads()}:
+        return ()
+    return (zoo.versions(head)[0].digest,)
