@@ -10,10 +10,12 @@
     ├── Cancelled           the caller left
     ├── Unavailable         loading, or draining
     ├── StageFailed         a stage did not load or did not run
-    └── DeviceUnavailable   the device that was asked for cannot be used
+    ├── DeviceUnavailable   the device that was asked for cannot be used
+    └── AddressUnavailable  the address that was asked for cannot be listened on
 """
 
 __all__ = [
+    "AddressUnavailable",
     "Cancelled",
     "DeadlineExceeded",
     "DeviceUnavailable",
@@ -78,3 +80,9 @@ class DeviceUnavailable(ServingError):
     """The device that was asked for cannot be used, and falling back to another would be a silent lie."""
 
     code = "serving.device_unavailable"
+
+
+class AddressUnavailable(ServingError):
+    """The address is none, is taken, or is not this machine's; the text says which."""
+
+    code = "serving.address_unavailable"

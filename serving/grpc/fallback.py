@@ -2,11 +2,10 @@
 
 import difflib
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
 
 import grpc
 
-from serving.grpc.guard import Context
+from serving.grpc.guard import Context, Handler
 
 __all__ = ["Fallback"]
 
@@ -31,7 +30,7 @@ class Fallback(grpc.GenericRpcHandler):
     def __init__(self, methods: Iterable[str]) -> None:
         self._methods = tuple(methods)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """Return a handler that refuses."""
         message = self._message(str(handler_call_details.method))
 

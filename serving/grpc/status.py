@@ -35,6 +35,7 @@ STATUS_OF: Mapping[type[Exception], StatusCode] = {
     serving.errors.Unavailable: StatusCode.UNAVAILABLE,
     StageFailed: StatusCode.INTERNAL,
     serving.errors.DeviceUnavailable: StatusCode.FAILED_PRECONDITION,
+    serving.errors.AddressUnavailable: StatusCode.FAILED_PRECONDITION,
     ZooError: StatusCode.INTERNAL,
     zoo.errors.NotFound: StatusCode.NOT_FOUND,
     zoo.errors.Conflict: StatusCode.ABORTED,

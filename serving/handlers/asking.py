@@ -61,7 +61,7 @@ class Asker:
         """
         if not 0 < len(raws) <= self.max_request_rows:
             raise InvalidRequest(
-                f"The request has {len(raws)} rows; send 1 to {self.max_request_rows}, and the others in further requests."
+                f"The request has {len(raws)} rows; send 1 to {self.max_request_rows}, and the rest in further ones."
             )
         groups: dict[str, list[ServedVersion]] = {}
         for version in dict.fromkeys(served):

@@ -1,6 +1,6 @@
 """Tensors in, tensors out: the Open Inference Protocol, apart from its wire."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +115,7 @@ def _raw_rows(request: InferRequest, kinds: set[str], kind: str, array: NDArray[
         )
     if array.dtype != DATATYPES["BYTES"] or array.shape not in {(array.size,), (array.size, 1)}:
         raise InvalidRequest(
-            f"Input {kind!r} is {_described(array)}; model {request.model!r} takes BYTES [N] or [N, 1], one element a row."
+            f"Input {kind!r} is {_described(array)}; model {request.model!r} takes BYTES [N] or [N, 1], a row each."
         )
     elements = array.ravel().tolist()
     return elements if kind == "image" else [_text(element, row) for row, element in enumerate(elements)]
@@ -131,7 +131,7 @@ def _text(element: bytes, row: int) -> str:
 
 
 def _check_ready(request: InferRequest, one: Asked, specs: Sequence[TensorSpec]) -> None:
-    """Check ready tensors against what a head declares, in the wire's words; the values are preprocessing's to check."""
+    """Check ready tensors against what a head declares, in the wire's words; preprocessing checks the values."""
     declared = {spec.name: spec for spec in specs}
     raw = raw_input(one.served)
     takes = " and ".join(f"{spec.name} {_expected(spec)}" for spec in specs)

@@ -1,4 +1,4 @@
-"""What is loaded: descriptions, counts and the list, as the Open Inference Protocol and Triton's clients ask for them."""
+"""What is loaded: descriptions, counts and the list, as the Open Inference Protocol asks for them."""
 
 import json
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ class ModelsHandler:
     @property
     def is_ready(self) -> bool:
         """Whether the server takes requests."""
-        return self._admission.is_open
+        return self._admission.is_open and self._asker.engine.ready
 
     def is_model_ready(self, name: str, version: str) -> bool:
         """Say whether a model takes requests; False, not an error, for one that is not loaded."""

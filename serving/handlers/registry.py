@@ -7,7 +7,6 @@ from typing import Generic, TypeVar
 
 from serving.errors import InvalidRequest
 from zoo import Zoo
-from zoo.manifest import VersionManifest
 from zoo.registry.records import HeadSummary, Promotion, Resolved, Version
 
 __all__ = ["Page", "RegistryHandler"]
@@ -45,8 +44,14 @@ class RegistryHandler:
         versions = await asyncio.to_thread(self._zoo.versions, head)
         return _page(versions, page_size, page_token, key=lambda version: str(version.number))
 
-    async def version(self, reference: str) -> tuple[Version, VersionManifest]:
-        """Return the version that a reference means, and its manifest; NotFound or InvalidReference if none."""
+    async def version(self, reference: str) -> tuple[Version, bytes]:
+        """Return the version that a reference means, and the bytes of its manifest, whose digest is the version's.
+
+        Raises:
+            NotFound: the reference means nothing.
+            InvalidReference: it is none.
+            Corrupt: the manifest's bytes are damaged or gone.
+        """
         return await asyncio.to_thread(self._version, reference)
 
     async def resolve(self, reference: str) -> Resolved:
@@ -58,9 +63,9 @@ class RegistryHandler:
         promotions = await asyncio.to_thread(self._promotions, head, alias)
         return _page(promotions, page_size, page_token, key=lambda promotion: str(promotion.id))
 
-    def _version(self, reference: str) -> tuple[Version, VersionManifest]:
+    def _version(self, reference: str) -> tuple[Version, bytes]:
         version = self._zoo.resolve(reference).version
-        return version, self._zoo.manifest(version)
+        return version, self._zoo.blobs.get(version.digest)
 
     def _promotions(self, head: str, alias: str) -> list[Promotion]:
         self._zoo.versions(head)  # a head that was never promoted is not the same as one that does not exist
