@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from zoo.manifest import Format, StageManifest
@@ -37,6 +36,8 @@ class Runtime(Protocol):
 
     def load(self, stage: StageManifest, artifact: bytes) -> Executable:
         """Load a stage from its stored bytes.
+
+        An ONNX graph cannot call an output like an input that it replaces: ``stage.graph_outputs`` are its names there.
 
         Raises:
             StageFailed: the bytes do not load, or do not have the declared inputs and outputs.

@@ -40,8 +40,8 @@ def export_stage(stage: DeclaredModule, *, example: Mapping[str, Tensor]) -> Exp
         example: named tensors, its inputs among them, of any size but 0.
 
     Raises:
-        ExportFailed: it is in training mode or not on the CPU, cannot be traced, or its exports do not give its answers at batch 1
-            and length 1 or at sizes that the trace has not seen.
+        ExportFailed: it is in training mode or not on the CPU, cannot be traced, or its exports do not give its
+            answers at batch 1 and length 1 or at sizes that the trace has not seen.
     """
     _check_ready(stage)
     traced = growable_example(stage, example)
@@ -97,8 +97,8 @@ def _check_ready(stage: DeclaredModule) -> None:
     elsewhere = {str(tensor.device) for tensor in stage.state_dict().values()} - {"cpu"}
     if elsewhere:
         raise ExportFailed(
-            f"Stage '{stage.name}' has weights on {', '.join(sorted(elsewhere))}; expected all on the CPU, where exports "
-            "are made. Move it with .cpu() first; exports run on any device."
+            f"Stage '{stage.name}' has weights on {', '.join(sorted(elsewhere))}; expected all on the CPU, where "
+            "exports are made. Move it with .cpu() first; exports run on any device."
         )
 
 
