@@ -1,0 +1,126 @@
+"""``zoo serve``: the server on the command line. Whatever is heavy is imported when it is needed."""
+
+import asyncio
+import json
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from serving.plan_text import plan_as_json, tree_lines, version_rows
+from zoo.console import json_option, open_zoo, print_json, print_table, progress, settings_of, zoo_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from serving.plan import LoadedPlan, Plan
+    from serving.server import Server
+
+__all__ = ["serve"]
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+@click.command()
+@zoo_option
+@click.option("--address", default="", metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")
+@click.option(
+    "--runtime",
+    "runtime_name",
+    type=click.Choice(["onnx", "torchscript"]),
+    default="onnx",
+    show_default=True,
+    help="What runs the stages.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda:0",
+    help="Where they run; auto is CUDA if the machine has it.",
+)
+@click.option("--head", "heads", multiple=True, metavar="HEAD", help="Serve this head alone; may be repeated.")
+@click.option("--alias", "aliases", multiple=True, metavar="ALIAS", help="Serve this alias alone; may be repeated.")
+@click.option(
+    "--max-rows", type=click.IntRange(min=1), default=32, show_default=True, help="Rows in the largest batch."
+)
+@click.option(
+    "--max-waiting-rows",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="Rows that wait before new ones are refused.",
+)
+@click.option("--access-log/--no-access-log", default=True, show_default=True, help="A log line for each request.")
+@click.option("--print-plan", is_flag=True, help="Load, print what would be served, and exit.")
+@json_option
+@click.pass_context
+def serve(
+    context: click.Context,
+    *,
+    address: str,
+    runtime_name: str,
+    device: str,
+    heads: tuple[str, ...],
+    aliases: tuple[str, ...],
+    max_rows: int,
+    max_waiting_rows: int,
+    access_log: bool,
+    print_plan: bool,
+    as_json: bool,
+) -> None:
+    """Answer over gRPC for every version that is live in the zoo, until Ctrl-C.
+
+    Without --address it listens on the `server` setting. With --json it prints one line when it answers: its
+    address, and what it serves.
+
+    Example: zoo serve --address localhost:8701 --device cpu
+    """
+    from serving.batching import Limits
+    from serving.loader import load_plan
+    from serving.runtimes import open_runtime
+    from serving.server import Server, ServerLimits
+
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logging.getLogger("serving.access").disabled = not access_log
+    runtime = open_runtime(runtime_name, device)
+    with open_zoo(context) as zoo:
+        load = partial(load_plan, zoo, runtime, heads=heads, aliases=aliases)
+        if print_plan:
+            _print_plan(load().plan, as_json=as_json)
+            return
+        make = partial(
+            Server,
+            zoo,
+            runtime,
+            address=address or settings_of(context).server,
+            limits=ServerLimits(batching=Limits(max_rows=max_rows, max_waiting_rows=max_waiting_rows)),
+        )
+        asyncio.run(_run(make, load, as_json=as_json))
+
+
+async def _run(make: "Callable[..., Server]", load: "Callable[..., LoadedPlan]", *, as_json: bool) -> None:
+    began_s = time.monotonic()
+    with progress("Loading stages", hidden=as_json) as tell:
+        server = make(load=partial(load, progress=lambda _, done, total: tell(done, total)))
+        await server.start()
+    if as_json:
+        started = {"address": server.address, "load_s": round(time.monotonic() - began_s, 3)}
+        click.echo(json.dumps({**started, **plan_as_json(server.plan)}))
+    else:
+        _print_plan(server.plan, as_json=False)
+        click.echo(f"Listening on {server.address}; loaded in {time.monotonic() - began_s:.1f} s. Ctrl-C stops.")
+    await server.run_until_signalled()
+
+
+def _print_plan(plan: "Plan", *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan_as_json(plan))
+        return
+    print_table(("version", "aliases", "digest", "stages"), version_rows(plan))
+    click.echo()
+    for line in tree_lines(plan):
+        click.echo(line)
+    click.echo()
