@@ -99,21 +99,27 @@ def _fill(queue: list[RowT], limits: Limits) -> tuple[RowT, ...]:
     if len(queue) < 2:
         return tuple(queue)
     widest = limits.bucket(queue[0].length)
-    batch = [row for row in queue if limits.bucket(row.length) == widest][: limits.max_rows]
-    if len(batch) < limits.max_rows:
-        batch.extend(_shorter_that_fit(queue, widest, len(batch), limits))
-    return tuple(batch)
-
-
-def _shorter_that_fit(queue: list[RowT], widest: int, taken: int, limits: Limits) -> list[RowT]:
-    """Return the rows shorter than bucket ``widest`` that fit beside ``taken`` rows of it, the longest first."""
-    shorter = [(limits.bucket(row.length), row) for row in queue if limits.bucket(row.length) < widest]
+    batch: list[RowT] = []
+    shorter: list[tuple[int, RowT]] = []
+    for row in queue:
+        bucket = limits.bucket(row.length)
+        if bucket == widest:
+            batch.append(row)
+            if len(batch) == limits.max_rows:
+                return tuple(batch)
+        elif bucket < widest:
+            shorter.append((bucket, row))
     shorter.sort(key=lambda pair: -pair[0])  # a stable sort: equally long rows stay oldest first
+    return (*batch, *_that_fit(shorter[: limits.max_rows - len(batch)], widest, len(batch), limits.max_padding))
+
+
+def _that_fit(shorter: list[tuple[int, RowT]], widest: int, taken: int, max_padding: float) -> list[RowT]:
+    """Return the first of ``shorter`` (bucket, row) that ``taken`` rows of bucket ``widest`` can bear beside them."""
     joined: list[RowT] = []
     padding = 0
-    for bucket, row in shorter[: limits.max_rows - taken]:
+    for bucket, row in shorter:
         padding += widest - bucket
-        if padding > limits.max_padding * widest * (taken + len(joined) + 1):
+        if padding > max_padding * widest * (taken + len(joined) + 1):
             break
         joined.append(row)
     return joined
