@@ -97,7 +97,7 @@ class FeatureCache:
             space = _find_space(connection, path_digest, preprocessing_digest)
             connection.executemany(
                 "INSERT OR REPLACE INTO feature (space, input, digest, value) VALUES (?, ?, ?, ?)",
-                ((space, digest, blake3(value).digest(), value) for digest, value in values),
+                ((space, digest, _check(digest, value), value) for digest, value in values),
             )
 
     def close(self) -> None:
@@ -162,7 +162,11 @@ def _read_rows(connection: sqlite3.Connection, space: int, inputs: Sequence[str]
     marks = ",".join("?" * len(inputs))
     query = f"SELECT input, digest, value FROM feature WHERE space = ? AND input IN ({marks})"  # noqa: S608 - only marks
     rows = connection.execute(query, (space, *inputs))
-    return {name: decode_arrays(value) for name, digest, value in rows if blake3(value).digest() == digest}
+    return {name: decode_arrays(value) for name, digest, value in rows if _check(name, value) == digest}
+
+
+def _check(input_digest: str, value: bytes) -> bytes:
+    return blake3(input_digest.encode()).update(value).digest()
 
 
 def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -51,6 +51,7 @@ def verify_zoo(
     walk.check_stages()
     walk.check_backbones()
     walk.check_versions()
+    walk.check_promotions()
     return Verification(
         problems=tuple(walk.problems),
         unreferenced=tuple(sorted(walk.stored - walk.named)),
@@ -102,11 +103,16 @@ class _Walk:
                 self._check_backbone(subject, row, manifest)
 
     def check_versions(self) -> None:
-        """Check every version's manifest, stages and preprocessing, and where the aliases point."""
+        """Check every version's manifest, stages and preprocessing."""
         for version in self.registry.versions():
             manifest = self._manifest(f"version {version}", VersionManifest, version.digest)
             if manifest is not None:
                 self._check_version(version, manifest)
+
+    def check_promotions(self) -> None:
+        """Check that every entry of the promotion log names a version."""
+        for head, alias, epoch, number in self.registry.dangling_promotions():
+            self._mismatch(f"alias {head}@{alias}", f"its epoch {epoch} means {head}@{number}, which does not exist")
 
     def _check_backbone(self, subject: str, row: BackboneRow, manifest: BackboneManifest) -> None:
         if manifest.name != row.name:

@@ -85,6 +85,8 @@ class Zoo:
             InvalidManifest: a blob that the manifest names is not stored.
         """
         if stored := self.registry.stage(manifest.digest):
+            if stored.manifest == manifest.content_digest():
+                self.blobs.put(manifest.to_json())  # heals it, if it was damaged or lost
             return stored
         self._require_blobs(f"Stage {manifest.name!r}", (artifact.blob for artifact in manifest.artifacts.values()))
         ref = StageRef(name=manifest.name, digest=manifest.digest, manifest=self.blobs.put(manifest.to_json()))

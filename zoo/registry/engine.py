@@ -1,12 +1,13 @@
 """One SQLAlchemy engine for SQLite and PostgreSQL, and the schema in it."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 
 from zoo.errors import IncompatibleSchema, InvalidConfig, NotFound, Unavailable
 from zoo.registry.tables import HEAD_REVISION
@@ -52,14 +53,32 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def read(engine: Engine) -> AbstractContextManager[Connection]:
-    """Begin a transaction that sees one consistent state."""
-    return engine.begin()
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction that sees one consistent state; Unavailable if the database cannot be used."""
+    with _reaching(engine), engine.begin() as connection:
+        yield connection
 
 
-def write(engine: Engine) -> AbstractContextManager[Connection]:
+@contextmanager
+def write(engine: Engine) -> Iterator[Connection]:
     """Begin a transaction that writes; it commits when the block ends and rolls back if it raises."""
-    return engine.execution_options(**_WRITES).begin()
+    with _reaching(engine), engine.execution_options(**_WRITES).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def _reaching(engine: Engine) -> Iterator[None]:
+    """Tell a database that cannot be used from a statement that it refuses."""
+    try:
+        yield
+    except (DataError, IntegrityError, ProgrammingError):
+        raise
+    except DatabaseError as error:
+        raise Unavailable(
+            f"The registry {engine.url.render_as_string(hide_password=True)} cannot be used: {error.orig}. Nothing was "
+            "changed; if another process holds it, try again later. `zoo config` prints which database is in use."
+        ) from error
 
 
 def check_schema(engine: Engine, place: str) -> None:
@@ -69,7 +88,7 @@ def check_schema(engine: Engine, place: str) -> None:
         NotFound: there is no zoo in it.
         IncompatibleSchema: it was made by a newer release.
     """
-    revision = _revision(engine, place)
+    revision = _revision(engine)
     if not revision:
         raise no_zoo(place)
     if revision != HEAD_REVISION:
@@ -94,7 +113,7 @@ def bring_up_to_date(engine: Engine, place: str) -> None:
     from alembic.config import Config
     from alembic.util import CommandError
 
-    if _revision(engine, place) == HEAD_REVISION:
+    if _revision(engine) == HEAD_REVISION:
         return
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -104,24 +123,18 @@ def bring_up_to_date(engine: Engine, place: str) -> None:
             command.upgrade(config, "head")
     except CommandError as error:
         raise IncompatibleSchema(
-            f"The zoo in {place} has the schema {_revision(engine, place)!r}; this release knows schemas up to "
+            f"The zoo in {place} has the schema {_revision(engine)!r}; this release knows schemas up to "
             f"{HEAD_REVISION!r}. Upgrade Hydrazoo to the release that wrote it."
         ) from error
     except DBAPIError:
         # On PostgreSQL another process may have made the same tables a moment ago, and then all is well.
-        if _revision(engine, place) != HEAD_REVISION:
+        if _revision(engine) != HEAD_REVISION:
             raise
 
 
-def _revision(engine: Engine, place: str) -> str:
+def _revision(engine: Engine) -> str:
     """Return the schema's revision, and an empty string where there is none."""
-    try:
-        with read(engine) as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return ""
-            return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "")
-    except OperationalError as error:
-        raise Unavailable(
-            f"The registry of the zoo in {place} cannot be opened: {error.orig}. "
-            "`zoo config` prints which database is in use."
-        ) from error
+    with read(engine) as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return ""
+        return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "")

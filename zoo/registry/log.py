@@ -16,7 +16,9 @@ from zoo.registry.records import AliasState, Move, Promotion
 from zoo.registry.tables import promotion, version
 from zoo.suggest import did_you_mean
 
-__all__ = ["alias_states", "append", "entries", "entries_after", "newest_entries", "roll_back"]
+__all__ = ["alias_states", "append", "dangling", "entries", "entries_after", "newest_entries", "roll_back"]
+
+_SAME_VERSION = sa.and_(version.c.head == promotion.c.head, version.c.number == promotion.c.number)
 
 
 def append(connection: Connection, moves: Sequence[Move], *, by: str, reason: str, at: datetime) -> list[Promotion]:
@@ -78,6 +80,18 @@ def entries_after(connection: Connection, entry_id: int) -> list[Promotion]:
     return _promotions(connection, _select().where(promotion.c.id > entry_id).order_by(promotion.c.id))
 
 
+def dangling(connection: Connection) -> list[tuple[str, str, int, int]]:
+    """Return (head, alias, epoch, number) of the entries whose version does not exist."""
+    columns = promotion.c
+    query = (
+        sa.select(columns.head, columns.alias, columns.epoch, columns.number)
+        .outerjoin_from(promotion, version, _SAME_VERSION)
+        .where(version.c.digest.is_(None))
+        .order_by(columns.id)
+    )
+    return [(row.head, row.alias, row.epoch, row.number) for row in connection.execute(query)]
+
+
 def alias_states(connection: Connection, head: str) -> list[AliasState]:
     """Return where the aliases of one head stand, by name."""
     return [
@@ -98,8 +112,7 @@ def newest_entries(connection: Connection) -> list[tuple[str, str, int, int]]:
 
 
 def _select() -> Select[Any]:
-    same_version = sa.and_(version.c.head == promotion.c.head, version.c.number == promotion.c.number)
-    return sa.select(promotion, version.c.digest).join(version, same_version)
+    return sa.select(promotion, version.c.digest).join_from(promotion, version, _SAME_VERSION)
 
 
 def _promotions(connection: Connection, query: Select[Any]) -> list[Promotion]:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, RowMapping
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
-from zoo.errors import Conflict, Unavailable
+from zoo.errors import Conflict
 from zoo.manifest import StageManifest, StageRef, VersionManifest
 from zoo.registry import log, tables
 from zoo.registry.engine import read, write
@@ -159,6 +159,11 @@ class Registry:
         with read(self.engine) as connection:
             return log.entries_after(connection, promotion_id)
 
+    def dangling_promotions(self) -> list[tuple[str, str, int, int]]:
+        """Return (head, alias, epoch, number) of the promotions whose version does not exist; there should be none."""
+        with read(self.engine) as connection:
+            return log.dangling(connection)
+
     def live(self) -> list[Live]:
         """Return what every alias means now."""
         with read(self.engine) as connection:
@@ -175,11 +180,6 @@ class Registry:
                     return work(connection)
             except IntegrityError:
                 time.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311 - spreads writers, keeps no secret
-            except OperationalError as error:
-                raise Unavailable(
-                    f"The registry could not be written: {error.orig}. If another process holds it, try again when "
-                    "that is done; nothing was changed."
-                ) from error
         raise Conflict(f"Others wrote to the registry first, {_WRITE_ATTEMPTS} times in a row; nothing was changed.")
 
 
