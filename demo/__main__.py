@@ -15,18 +15,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
+from hydrazoo.client import Client, Predictions
 from rich.console import Console
 from rich.table import Table
 
 from demo.answers import describe
-from hydrazoo.client import Client, Predictions
 
 TEAMS = ("intent", "urgency", "topics", "pii")
 DEFAULT_PORT = 8701
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 20.0
 MESSAGES = (
-    "Hi, Maria Keller here (maria.keller@example.com). I was charged twice for order 48213, please send one payment back.",
+    "Hi, Maria Keller here (maria.keller@example.com). I was charged twice for order 48213, please send one back.",
     "The app crashes every time I open my basket, and no, I have NOT changed anything. My sale ends tonight!",
     "Just wanted to say the new lamp is lovely, danke!",
 )
@@ -93,11 +93,16 @@ def show(text: str, answers: Predictions, elapsed_ms: float) -> None:
         table.add_column(column)
     for prediction in answers.values():
         version = prediction.version
-        name = f"{prediction.head}@{version.number} ({version.alias}, epoch {version.alias_epoch}) {version.digest[:12]}"
+        name = (
+            f"{prediction.head}@{version.number} ({version.alias}, epoch {version.alias_epoch}) {version.digest[:12]}"
+        )
         table.add_row(prediction.head, describe(prediction.answer), name)
     console.print(f"\n[bold cyan]“{text}”[/bold cyan]")
     console.print(table)
-    console.print(f"[dim]{len(answers)} heads in one call: {elapsed_ms:.1f} ms, {answers.server_time_ms:.1f} ms of it in the server[/dim]")
+    console.print(
+        f"[dim]{len(answers)} heads in one call: {elapsed_ms:.1f} ms, "
+        f"{answers.server_time_ms:.1f} ms of it in the server[/dim]"
+    )
 
 
 def ask(client: Client) -> None:
@@ -114,7 +119,7 @@ def say_what_next(zoo: str, address: str) -> None:
     prefix = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here
     console.print(f"\n[bold green]Listening on {address}.[/bold green] In a second terminal, try:\n")
     for line in (
-        f"{prefix}/zoo predict --server {address} --heads intent,urgency,pii --text 'Where is my parcel? Call 555-0142.'",
+        f"{prefix}/zoo predict --server {address} --heads intent,pii --text 'Where is my parcel? Call 555-0142.'",
         f"{prefix}/zoo --zoo {zoo} ls",
         f"{prefix}/zoo --zoo {zoo} show intent@prod",
     ):

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.support.build_files import PACKAGES, ROOT, Target, read_build_file, targets
 
 TARGETS = targets()

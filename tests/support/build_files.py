@@ -35,7 +35,11 @@ DISTRIBUTIONS = {
 DATA = ("*.jsonl", "*.toml", "*.mako", "*.proto", "py.typed")
 """Files that code reads at run time."""
 
-HEADER = 'load("@rules_python//python:defs.bzl", "py_library", "py_test")\n\npackage(default_visibility = ["//visibility:public"])\n'
+HEADER = """\
+load("@rules_python//python:defs.bzl", "py_library", "py_test")
+
+package(default_visibility = ["//visibility:public"])
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
