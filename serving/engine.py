@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 REMEMBERED_ROUTES = 4096
 """For how many sets of heads the way through the plan is kept; finding it anew costs microseconds."""
 
+STOPPING = "The server is stopping and takes nothing new; try again in a moment, or another one."
+
 
 class Engine:
     """Answers rows with any versions of its plan, sharing batches and prefixes among all callers.
@@ -143,16 +145,19 @@ class Engine:
             async with asyncio.timeout(grace_s):
                 await self._stopped.wait()
         except TimeoutError:
-            self._refuse(self._take_waiting(), f"The server stops, and the rows did not begin within {grace_s:g} s.")
+            with self._work:
+                left = self._queues.clear()
+            self._refuse(left, f"The server stops, and the rows did not begin within {grace_s:g} s.")
             await self._stopped.wait()
         self._thread.join()
 
     async def _answers(
         self, rows: Sequence[Row], served: Sequence[ServedVersion], arrived_s: float, deadline_s: float
     ) -> list[Answers]:
-        loop = self._admitting_loop()
+        if self._loop is None:
+            raise Unavailable("The server is still loading; try again in a moment.")
         routes = self._routes(tuple(served))
-        request = Request(loop.create_future(), len(rows), len(routes))
+        request = Request(self._loop.create_future(), len(rows), len(routes))
         items = [
             Item(request=request, index=index, row=row, route=route, arrived_s=arrived_s, deadline_s=deadline_s)
             for index, row in enumerate(rows)
@@ -165,13 +170,6 @@ class Engine:
             self._withdraw(items)
             raise
 
-    def _admitting_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            raise Unavailable("The server is still loading; try again in a moment.")
-        if self._draining:
-            raise Unavailable("The server is stopping and takes nothing new; try again in a moment, or another one.")
-        return self._loop
-
     def _enqueue(self, items: Sequence[Item], now_s: float, deadline_s: float) -> None:
         assert items, "a request has at least one row"
         if deadline_s <= now_s:
@@ -181,6 +179,8 @@ class Engine:
         if len(items) > most:
             raise InvalidRequest(f"The request has {len(items)} rows; the server queues at most {most}. Split it.")
         with self._work:
+            if self._draining:
+                raise Unavailable(STOPPING)
             waiting = len(self._queues)
             if waiting + len(items) <= most:
                 for item in items:
@@ -217,10 +217,10 @@ class Engine:
         except Exception:
             # A stage that fails never comes here, so this is a bug of ours: say so, and leave nobody waiting.
             _log.exception("the engine stopped")
-            self._draining = True
-            self._hand_back(
-                self._refuse, [*self._running, *self._take_waiting()], "The engine stopped on an internal error."
-            )
+            with self._work:
+                self._draining = True
+                left = [*self._running, *self._queues.clear()]
+            self._hand_back(self._refuse, left, "The engine stopped on an internal error.")
         finally:
             self._hand_back(self._stopped.set)
 
@@ -249,10 +249,6 @@ class Engine:
         self.statistics.record_batch(result, [began_s - item.arrived_s for item in batch])
         self._hand_back(self._deliver, batch, result)
         self._running = ()
-
-    def _take_waiting(self) -> list[Item]:
-        with self._work:
-            return self._queues.clear()
 
     def _hand_back(self, callback: Callable[P, None], *arguments: P.args, **_: P.kwargs) -> None:
         """Call ``callback`` on the event loop; if that is closed, nobody is left who waits."""
