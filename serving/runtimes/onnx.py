@@ -1,0 +1,208 @@
+"""The default runtime: ONNX Runtime, on the CPU or on a CUDA device.
+
+All sessions of a process share ONE pool of threads. With a pool each, the idle pools spin against the one that
+works: a path of several stages then took 2 to 4 times as long. The shared pool spins as well, for about 30 ms after
+each run, and Python has no switch for it (``allow_spinning`` and ``force_spinning_stop`` only reach pools of a
+session's own). On two cores that is worth it: pools of their own that do not spin cost 10 to 25 % more on single
+rows of MiniLM. A machine that serves now and then, beside other work, is better off with ``threads=1``.
+
+Once the shared pool is there, ONNX Runtime refuses every session of the process that wants a pool of its own.
+"""
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+import onnxruntime
+from onnxruntime import InferenceSession, SessionOptions
+
+from serving.errors import DeviceUnavailable, StageFailed
+from serving.runtimes.base import Arrays, DeviceTensors
+from serving.runtimes.cores import usable_cores
+from serving.runtimes.devices import choose_device, count_cuda_devices, cuda_index
+from serving.runtimes.gather import gather_model
+from serving.runtimes.onnx_memory import ELEMENT_NAMES, DeviceMemory, HostMemory, Memory
+from zoo.errors import InvalidConfig
+from zoo.manifest import Format, StageManifest, TensorSpec
+
+__all__ = ["OnnxExecutable", "OnnxRuntime"]
+
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_ERRORS_ONLY = 3
+_CORES = usable_cores()
+
+
+class OnnxExecutable:
+    """A session, fed by name."""
+
+    def __init__(self, session: InferenceSession, stage: StageManifest, memory: Memory) -> None:
+        self._session = session
+        self._memory = memory
+        self._inputs = [spec.name for spec in stage.inputs]
+        self._outputs = [spec.name for spec in stage.outputs]
+        self._graph_outputs = list(stage.graph_outputs)
+
+    def __call__(self, tensors: DeviceTensors) -> DeviceTensors:
+        """Run the stage; see ``Executable``."""
+        feeds = {name: tensors[name] for name in self._inputs}
+        results = self._memory.run(self._session, feeds, self._graph_outputs)
+        return dict(zip(self._outputs, results, strict=True))
+
+
+class OnnxRuntime:
+    """Runs ONNX stages; see ``Runtime``.
+
+    On the CPU tensors are NumPy arrays, used where they lie. On a CUDA device they stay there from the first stage to
+    the last; float32 is computed as float32 (no TF32), so that answers stay within the tolerance of their parity.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
+        threads: of the process's one pool.
+
+    Raises:
+        InvalidConfig: an unknown device name, or another number of threads than the pool already has.
+        DeviceUnavailable: a CUDA device that is asked for, or found, cannot be used.
+    """
+
+    name = "onnx"
+    format: Format = "onnx"
+
+    def __init__(self, device: str = "auto", *, threads: int = _CORES) -> None:
+        offered = _CUDA in onnxruntime.get_available_providers()
+        unusable = "" if offered else "this onnxruntime is built without CUDA; onnxruntime-gpu has it"
+        self.device = choose_device(device, count_cuda_devices(), unusable)
+        _POOL.share(threads)
+        self._memory: Memory = HostMemory()
+        if self.device != "cpu":
+            self._try_cuda()
+            self._memory = DeviceMemory("cuda", cuda_index(self.device), self._session)
+
+    def load(self, stage: StageManifest, artifact: bytes) -> OnnxExecutable:
+        """Load a stage from the bytes of its ONNX model; see ``Runtime``."""
+        try:
+            session = self._session(artifact)
+        except DeviceUnavailable:
+            raise
+        except Exception as error:  # ONNX Runtime has a class per status code, and no common one of its own
+            raise StageFailed(
+                f"Stage {stage.name!r} ({stage.digest}) does not load in ONNX Runtime "
+                f"{onnxruntime.__version__}: {error}"
+            ) from error
+        _check_declared(stage, "input", [spec.name for spec in stage.inputs], stage.inputs, session.get_inputs())
+        _check_declared(stage, "output", stage.graph_outputs, stage.outputs, session.get_outputs())
+        return OnnxExecutable(session, stage, self._memory)
+
+    def to_device(self, arrays: Arrays) -> DeviceTensors:
+        """See ``Runtime``."""
+        return self._memory.to_device(arrays)
+
+    def take(self, tensors: DeviceTensors, rows: Sequence[int]) -> DeviceTensors:
+        """See ``Runtime``."""
+        return self._memory.take(tensors, rows)
+
+    def to_host(self, tensors: DeviceTensors) -> Arrays:
+        """See ``Runtime``."""
+        return self._memory.to_host(tensors)
+
+    def _try_cuda(self) -> None:
+        """Say now, and not at the first stage, that CUDA does not work."""
+        onnxruntime.preload_dlls()  # finds the CUDA and cuDNN libraries that pip installed
+        try:
+            self._session(gather_model("float32"))
+        except DeviceUnavailable:
+            raise
+        except Exception as error:
+            raise DeviceUnavailable(f"Device {self.device} cannot be used: {error}") from error
+
+    def _session(self, model: bytes) -> InferenceSession:
+        options = SessionOptions()
+        options.use_per_session_threads = False
+        options.log_severity_level = _ERRORS_ONLY
+        # Without this ONNX Runtime would go on with the CPU where a CUDA device fails, when loading or in a run.
+        session = InferenceSession(model, options, providers=self._providers(), enable_fallback=0)
+        found = session.get_providers()
+        if self.device != "cpu" and found[0] != _CUDA:
+            raise DeviceUnavailable(
+                f"Device {self.device} cannot be used: ONNX Runtime {onnxruntime.__version__} fell back to "
+                f"{found[0]}, most likely because CUDA or cuDNN libraries are missing or of another major version (it "
+                "says which above). Install those that it names, or serve with --device cpu."
+            )
+        return session
+
+    def _providers(self) -> list[Any]:
+        if self.device == "cpu":
+            return [_CPU]
+        options = {
+            "device_id": str(cuda_index(self.device)),
+            "use_tf32": "0",
+            # Searching the fastest convolution anew for every batch shape takes longer than most batches.
+            "cudnn_conv_algo_search": "HEURISTIC",
+            # Many small sessions share the device: grow by what is needed, not by doubling.
+            "arena_extend_strategy": "kSameAsRequested",
+        }
+        return [(_CUDA, options), _CPU]
+
+
+class _ThreadPool:
+    """The one pool of this process; ONNX Runtime makes it once, before the first session, and never resizes it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._threads = 0
+
+    def share(self, threads: int) -> None:
+        """Have the pool, with as many threads.
+
+        Raises:
+            InvalidConfig: it has another number of threads already, or ``threads`` is not positive.
+        """
+        if threads < 1:
+            raise InvalidConfig(f"At least one thread computes; got {threads}.")
+        with self._lock:
+            if self._threads == threads:
+                return
+            if self._threads:
+                raise InvalidConfig(
+                    f"ONNX Runtime has one pool of threads per process, and it has {self._threads}; got a request for "
+                    f"{threads}. Open every onnx runtime of a process with the same number."
+                )
+            _create_pool(threads)
+            self._threads = threads
+
+
+def _create_pool(threads: int) -> None:
+    try:
+        onnxruntime.set_global_thread_pool_sizes(threads, 1)
+    except Exception as error:
+        # Other code of this process had its pool made before; that one is shared then, whatever its size.
+        if "already been created" not in str(error):
+            raise
+
+
+_POOL = _ThreadPool()
+
+
+def _check_declared(
+    stage: StageManifest, what: str, names: Sequence[str], specs: Sequence[TensorSpec], found: Sequence[Any]
+) -> None:
+    declared = {name: _describe(spec.dtype, spec.shape) for name, spec in zip(names, specs, strict=True)}
+    real = {node.name: _describe(ELEMENT_NAMES.get(node.type, node.type), node.shape) for node in found}
+    if declared != real:
+        raise StageFailed(
+            f"Stage {stage.name!r} ({stage.digest}) has other {what}s than its manifest declares: "
+            f"found {_list(real)}; declared {_list(declared)}. Export and publish it again."
+        )
+
+
+def _describe(dtype: str, shape: Sequence[int | str | None]) -> str:
+    """Describe a tensor without the names of its dynamic axes, which mean nothing to ONNX Runtime.
+
+    >>> _describe("float32", ("N", 3, None))
+    'float32 (?, 3, ?)'
+    """
+    return f"{dtype} ({', '.join(str(axis) if isinstance(axis, int) else '?' for axis in shape)})"
+
+
+def _list(tensors: dict[str, str]) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in tensors.items())

@@ -1,0 +1,126 @@
+"""What only the ONNX runtime does: one pool of threads, no copies on the CPU, device memory, picking by a model."""
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnxruntime import InferenceSession, SessionOptions
+
+from serving.runtimes.gather import ELEMENT_TYPES, gather_model
+from serving.runtimes.onnx import OnnxRuntime
+from serving.runtimes.onnx_memory import DeviceMemory
+from tests.support.small_stage import expected, onnx_bytes, small_stage
+
+
+def load(model: bytes) -> InferenceSession:
+    OnnxRuntime("cpu")  # makes the pool
+    options = SessionOptions()
+    options.use_per_session_threads = False
+    return InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("dtype", sorted(ELEMENT_TYPES))
+def test_the_hand_written_gather_model_is_the_one_that_onnx_writes(dtype: str) -> None:
+    element = ELEMENT_TYPES[dtype]
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["tensor", "rows"], ["picked"])],
+        "gather",
+        [
+            helper.make_tensor_value_info("tensor", element, None),
+            helper.make_tensor_value_info("rows", TensorProto.INT64, None),
+        ],
+        [helper.make_tensor_value_info("picked", element, None)],
+    )
+    reference = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    assert onnx.load_model_from_string(gather_model(dtype)) == reference
+
+
+def test_element_types_have_the_numbers_that_onnx_gives_them() -> None:
+    for dtype, number in ELEMENT_TYPES.items():
+        assert helper.tensor_dtype_to_np_dtype(number) == np.dtype(dtype)
+
+
+def test_arrays_are_used_where_they_lie_on_the_cpu() -> None:
+    runtime = OnnxRuntime("cpu")
+    array = np.ones((2, 3), np.float32)
+    assert runtime.to_device({"x": array})["x"] is array
+    assert runtime.to_host({"x": array})["x"] is array
+    stage = runtime.load(small_stage(), onnx_bytes())
+    result = stage({"tokens_NTD": np.ones((2, 3, 4), np.float32), "mask_NT": np.ones((2, 3), np.int64)})
+    assert not result["tokens_NTD"].flags.owndata, "a result is a view of the session's buffer"
+
+
+def test_tensors_stay_in_device_memory_from_stage_to_stage() -> None:
+    """On the CPU's memory, by the very code that a CUDA device uses."""
+    memory = DeviceMemory("cpu", 0, load)
+    session = load(onnx_bytes())
+    tokens_NTD = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    mask_NT = np.array([[1, 1, 0], [1, 0, 0]])
+    tensors = dict(memory.to_device({"tokens_NTD": tokens_NTD, "mask_NT": mask_NT}))
+    tensors["tokens_NTD"] = memory.run(session, tensors, ["tokens_NTD_out"])[0]
+    tensors = dict(memory.take(tensors, [1, 1, 0]))
+    tensors["tokens_NTD"] = memory.run(session, tensors, ["tokens_NTD_out"])[0]
+    rows = [1, 1, 0]
+    twice = expected(expected(tokens_NTD, mask_NT)[rows], mask_NT[rows])
+    np.testing.assert_allclose(memory.to_host(tensors)["tokens_NTD"], twice, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", sorted(ELEMENT_TYPES))
+def test_device_memory_picks_rows_of_every_element_type(dtype: str) -> None:
+    memory = DeviceMemory("cpu", 0, load)
+    array = np.arange(12).reshape(4, 3).astype(dtype)
+    picked = memory.to_host(memory.take(memory.to_device({"x": array}), [3, 1, 1]))["x"]
+    assert picked.dtype == array.dtype
+    np.testing.assert_array_equal(picked, array[[3, 1, 1]])
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_further_stages_bring_no_further_threads() -> None:
+    code = """
+import os
+from serving.runtimes.onnx import OnnxRuntime
+from tests.support.small_stage import onnx_bytes, small_stage
+runtime = OnnxRuntime("cpu", threads=3)
+count = lambda: len(os.listdir("/proc/self/task"))
+stages = [runtime.load(small_stage(), onnx_bytes())]
+before = count()
+stages += [runtime.load(small_stage(), onnx_bytes()) for _ in range(5)]
+print(count() - before)
+"""
+    assert run_python(code) == "0"
+
+
+def test_another_number_of_threads_in_one_process_is_refused() -> None:
+    code = """
+from serving.runtimes.onnx import OnnxRuntime
+from zoo.errors import InvalidConfig
+OnnxRuntime("cpu", threads=2), OnnxRuntime("cpu", threads=2)
+try:
+    OnnxRuntime("cpu", threads=3)
+except InvalidConfig as error:
+    print(error)
+"""
+    assert "has one pool of threads per process, and it has 2" in run_python(code)
+
+
+def test_a_pool_that_other_code_made_first_is_shared() -> None:
+    code = """
+import onnxruntime
+onnxruntime.set_global_thread_pool_sizes(2, 1)
+from tests.support.small_stage import onnx_bytes
+options = onnxruntime.SessionOptions()
+options.use_per_session_threads = False
+onnxruntime.InferenceSession(onnx_bytes(), options, providers=["CPUExecutionProvider"])
+from serving.runtimes.onnx import OnnxRuntime
+from tests.support.small_stage import small_stage
+OnnxRuntime("cpu", threads=3).load(small_stage(), onnx_bytes())
+print("shared")
+"""
+    assert run_python(code) == "shared"
