@@ -4,10 +4,8 @@ import io
 import warnings
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from torch import Tensor, nn
 
 from zoo.digest import digest_bytes
 from zoo.manifest import Artifact, StageManifest, TensorSpec
@@ -61,20 +59,18 @@ def onnx_bytes() -> bytes:
     return model.SerializeToString()
 
 
-class _Small(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.from_numpy(WEIGHTS))
-
-    def forward(self, tokens_NTD: Tensor, mask_NT: Tensor) -> tuple[Tensor]:
-        return ((tokens_NTD * mask_NT.unsqueeze(-1).to(torch.float32)) @ self.weights,)
-
-
 def torchscript_bytes() -> bytes:
     """Return the stage as TorchScript."""
+    import torch  # here, so that a process that only wants ONNX starts fast
+
+    weights = torch.from_numpy(WEIGHTS)
+
+    def small(tokens_NTD: torch.Tensor, mask_NT: torch.Tensor) -> tuple[torch.Tensor]:
+        return ((tokens_NTD * mask_NT.unsqueeze(-1).to(torch.float32)) @ weights,)
+
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # upstream has deprecated TorchScript
-        traced = torch.jit.trace(_Small().eval(), (torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.int64)))  # type: ignore[no-untyped-call]  # torch.jit has no types
+        traced = torch.jit.trace(small, (torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.int64)))  # type: ignore[no-untyped-call]  # torch.jit has no types
         torch.jit.save(traced, buffer)
     return buffer.getvalue()
