@@ -133,7 +133,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.lists(steps, min_size=1, max_size=3), max_size=8), st.randoms(use_true_random=False))
 def test_any_interleaving_keeps_epochs_contiguous_and_the_alias_at_the_last_entry(
     template: Path, transactions: list[list[Step]], order: random.Random

@@ -8,7 +8,7 @@ import click
 from zoo.console import DomainFailure, domain_errors
 from zoo.suggest import did_you_mean
 
-__all__ = ["ENTRY_POINTS", "LazyGroup", "main"]
+__all__ = ["ENTRY_POINTS", "LazyGroup", "load_command", "main"]
 
 ENTRY_POINTS = "hydrazoo.commands"
 
@@ -23,7 +23,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's seam
         """Import one sub-command; None if there is no such."""
         found = [point for point in entry_points(group=ENTRY_POINTS) if point.name == cmd_name]
-        return _load(found[0]) if found else None
+        return load_command(found[0]) if found else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -52,7 +52,12 @@ class LazyGroup(click.Group):
         return command.get_short_help_str(limit=200) if command else ""
 
 
-def _load(point: EntryPoint) -> click.Command:
+def load_command(point: EntryPoint) -> click.Command:
+    """Import a sub-command.
+
+    Raises:
+        DomainFailure: something that it imports is not installed.
+    """
     try:
         command = point.load()
     except ModuleNotFoundError as error:

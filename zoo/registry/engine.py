@@ -76,9 +76,13 @@ def _reaching(engine: Engine) -> Iterator[None]:
         raise
     except DatabaseError as error:
         raise Unavailable(
-            f"The registry {engine.url.render_as_string(hide_password=True)} cannot be used: {error.orig}. Nothing was "
-            "changed; if another process holds it, try again later. `zoo config` prints which database is in use."
+            f"The registry {engine.url.render_as_string(hide_password=True)} cannot be used: {_one_line(error)}. "
+            "Nothing was changed; try again if another process holds it. `zoo config` prints which database is in use."
         ) from error
+
+
+def _one_line(error: DatabaseError) -> str:
+    return " ".join(str(error.orig).split())
 
 
 def check_schema(engine: Engine, place: str) -> None:
