@@ -55,7 +55,9 @@ async def run_load(address: str, requests: Sequence[bytes], callers: int, second
     latencies_s: list[float] = []
     source = itertools.cycle(requests)
     async with grpc.aio.insecure_channel(address) as channel:
-        call = channel.unary_unary(METHOD, request_serializer=None, response_deserializer=None)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            METHOD, request_serializer=None, response_deserializer=None
+        )
         await asyncio.gather(*(call(next(source)) for _ in range(callers)))
         started = time.perf_counter()
 

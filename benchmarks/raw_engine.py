@@ -61,7 +61,7 @@ def measure(zoo_folder: str, head: str, seconds: float) -> RawResult:
     alone_ms = 0.0
     for size in BATCH_SIZES:
         batches = [collate(rows[start : start + size], preprocess) for start in range(0, len(rows), size)]
-        np.random.default_rng(0).shuffle(batches)  # type: ignore[arg-type]
+        np.random.default_rng(0).shuffle(batches)
         run(executables, batches[0])
         times_s: list[float] = []
         while sum(times_s) < seconds:

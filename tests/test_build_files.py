@@ -8,8 +8,12 @@ TARGETS = targets()
 
 
 def as_rule(target: Target) -> dict[str, object]:
-    fields = {"rule": target.rule, "name": target.name, "srcs": list(target.srcs)}
-    optional = {"data": list(target.data), "imports": list(target.imports), "deps": list(target.deps)}
+    fields: dict[str, object] = {"rule": target.rule, "name": target.name, "srcs": list(target.srcs)}
+    optional: dict[str, object] = {
+        "data": list(target.data),
+        "imports": list(target.imports),
+        "deps": list(target.deps),
+    }
     return fields | {key: value for key, value in optional.items() if value}
 
 
