@@ -43,6 +43,15 @@ def test_the_same_stage_exported_again_keeps_its_first_exports(zoo: Zoo) -> None
     assert zoo.stage(ref.digest) == first
 
 
+def test_adding_a_stage_again_heals_its_lost_manifest(zoo: Zoo, tmp_path: Path) -> None:
+    manifest = stage_manifest(zoo, "head", inputs=(TOKENS, MASK), output=SCORES)
+    ref = zoo.add_stage(manifest)
+    (tmp_path / "zoo" / "blobs" / ref.manifest[:2] / ref.manifest).unlink()
+    assert [problem.kind for problem in zoo.verify()] == ["missing"]
+    zoo.add_stage(manifest)
+    assert zoo.verify() == []
+
+
 def test_a_stage_whose_export_is_not_stored_is_refused(zoo: Zoo) -> None:
     missing = Artifact(blob=digest_bytes(b"never put"), size_bytes=9, made_by="hand")
     manifest = stage_manifest(zoo, "head", inputs=(TOKENS, MASK), output=SCORES)

@@ -113,14 +113,18 @@ def bring_up_to_date(engine: Engine, place: str) -> None:
     Raises:
         IncompatibleSchema: the database was made by a newer release.
     """
+    if _revision(engine) != HEAD_REVISION:
+        _migrate(engine, place)
+
+
+def _migrate(engine: Engine, place: str) -> None:
     from alembic import command  # imported here: opening a zoo of the right schema needs no Alembic
     from alembic.config import Config
     from alembic.util import CommandError
 
-    if _revision(engine) == HEAD_REVISION:
-        return
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    migrations = str(Path(__file__).parent / "migrations").replace("%", "%%")  # the parser of ini files reads them
+    config.set_main_option("script_location", migrations)
     try:
         with write(engine) as connection:
             config.attributes["connection"] = connection

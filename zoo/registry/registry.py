@@ -178,9 +178,12 @@ class Registry:
             try:
                 with write(self.engine) as connection:
                     return work(connection)
-            except IntegrityError:
+            except IntegrityError as error:
+                refused = error
                 time.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311 - spreads writers, keeps no secret
-        raise Conflict(f"Others wrote to the registry first, {_WRITE_ATTEMPTS} times in a row; nothing was changed.")
+        raise Conflict(
+            f"Others wrote to the registry first, {_WRITE_ATTEMPTS} times in a row; nothing was changed."
+        ) from refused
 
 
 def _insert_version(connection: Connection, manifest: VersionManifest, digest: str) -> Version:
