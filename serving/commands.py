@@ -108,9 +108,9 @@ async def _run(make: "Callable[..., Server]", load: "Callable[..., LoadedPlan]",
         await server.start()
     if as_json:
         started = {"address": server.address, "load_s": round(time.monotonic() - began_s, 3)}
-        click.echo(json.dumps({**started, **plan_as_json(server.plan)}))
+        click.echo(json.dumps({**started, **plan_as_json(server.engine.plan)}))
     else:
-        _print_plan(server.plan, as_json=False)
+        _print_plan(server.engine.plan, as_json=False)
         click.echo(f"Listening on {server.address}; loaded in {time.monotonic() - began_s:.1f} s. Ctrl-C stops.")
     await server.run_until_signalled()
 

@@ -28,7 +28,7 @@ from serving.handlers import (
     RegistryHandler,
 )
 from serving.loader import load_plan
-from serving.plan import LoadedPlan, Plan
+from serving.plan import LoadedPlan
 from serving.runtimes.base import Runtime
 from zoo import Zoo
 
@@ -93,13 +93,14 @@ class Server:
         self._address = self._asked._replace(port=self._bind())
         try:
             loaded = await asyncio.to_thread(self._load)
-            self._engine = Engine(loaded, self._runtime, self._limits.batching)
-            self._health = add_services(self._grpc, self._services())
-            self._engine.start()
-            await self._grpc.start()
         except BaseException:
+            await self._grpc.start()  # what never started cannot be stopped, and would keep the port
             await self._grpc.stop(None)
             raise
+        self._engine = Engine(loaded, self._runtime, self._limits.batching)
+        self._health = add_services(self._grpc, self._services())
+        self._engine.start()
+        await self._grpc.start()
         for service in ("", *SERVICES):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
@@ -109,9 +110,9 @@ class Server:
         return str(self._address)
 
     @property
-    def plan(self) -> Plan:
-        """What it answers with."""
-        return self._engine.plan
+    def engine(self) -> Engine:
+        """What answers."""
+        return self._engine
 
     async def run_until_signalled(self) -> None:
         """Answer until SIGINT or SIGTERM comes, then stop; a second signal cuts short what is still at work."""

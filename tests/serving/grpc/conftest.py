@@ -6,7 +6,7 @@ import pytest
 from serving.batching import Limits
 from serving.runtimes import open_runtime
 from serving.server import Server, ServerLimits
-from tests.support.running_server import running
+from tests.support.running_server import Running, running
 from tests.support.tiny_zoo import TinyZoo, make_tiny_zoo
 from zoo import Move, Zoo
 
@@ -24,7 +24,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyZoo:
 
 
 @pytest.fixture(scope="package")
-def server(tiny: TinyZoo) -> Iterator[Server]:
+def server(tiny: TinyZoo) -> Iterator[Running]:
     with (
         Zoo.open(tiny.folder) as zoo,
         running(lambda: Server(zoo, open_runtime("onnx", "cpu"), address="localhost:0", limits=LIMITS)) as server,
@@ -33,6 +33,6 @@ def server(tiny: TinyZoo) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="package")
-def channel(server: Server) -> Iterator[grpc.Channel]:
+def channel(server: Running) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(server.address) as channel:
         yield channel

@@ -1,3 +1,5 @@
+from typing import Any
+
 import grpc
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ from hydrazoo.inference import open_inference_pb2 as pb
 from hydrazoo.inference import open_inference_pb2_grpc
 
 from serving.codec import array_of_bytes
-from serving.server import Server
+from tests.support.running_server import Running
 from tests.support.tiny_zoo import TinyZoo
 from tests.support.wire import infer_request, outputs_of, padded, refused, text_request, texts
 
@@ -20,18 +22,18 @@ def stub(channel: grpc.Channel) -> open_inference_pb2_grpc.GRPCInferenceServiceS
 Stub = open_inference_pb2_grpc.GRPCInferenceServiceStub
 
 
-def digest_of(server: Server, head: str, version: str = "") -> str:
-    return server.plan.resolve(head, version)[0].digest
+def digest_of(server: Running, head: str, version: str = "") -> str:
+    return server.engine.plan.resolve(head, version)[0].digest
 
 
-def test_a_text_is_answered_with_what_its_path_computes(stub: Stub, server: Server, tiny: TinyZoo) -> None:
+def test_a_text_is_answered_with_what_its_path_computes(stub: Stub, server: Running, tiny: TinyZoo) -> None:
     response = stub.ModelInfer(text_request("intent", HELLO, id="mine"))
     scores = outputs_of(response)["scores_NC"]
     np.testing.assert_allclose(scores, [tiny.expected(digest_of(server, "intent"), HELLO)], rtol=1e-5)
     assert (response.model_name, response.model_version, response.id) == ("intent", "1", "mine")
 
 
-def test_several_heads_answer_in_one_call_with_prefixed_outputs(stub: Stub, server: Server, tiny: TinyZoo) -> None:
+def test_several_heads_answer_in_one_call_with_prefixed_outputs(stub: Stub, server: Running, tiny: TinyZoo) -> None:
     response = stub.ModelInfer(text_request("intent+urgency+pii", HELLO))
     outputs = outputs_of(response)
     assert list(outputs) == ["intent/scores_NC", "urgency/values_N1", "pii/scores_NTK"]
@@ -41,7 +43,7 @@ def test_several_heads_answer_in_one_call_with_prefixed_outputs(stub: Stub, serv
     assert response.model_version == "1+1+1"
 
 
-def test_every_answer_names_the_digest_and_the_alias_epoch_of_each_version(stub: Stub, server: Server) -> None:
+def test_every_answer_names_the_digest_and_the_alias_epoch_of_each_version(stub: Stub, server: Running) -> None:
     parameters = stub.ModelInfer(text_request("intent+urgency", HELLO)).parameters
     assert parameters["intent.version_digest"].string_param == digest_of(server, "intent")
     assert parameters["urgency.version_digest"].string_param == digest_of(server, "urgency")
@@ -50,7 +52,7 @@ def test_every_answer_names_the_digest_and_the_alias_epoch_of_each_version(stub:
 
 
 @pytest.mark.parametrize("version", ["2", "canary"])
-def test_a_version_is_a_number_or_an_alias(stub: Stub, server: Server, tiny: TinyZoo, version: str) -> None:
+def test_a_version_is_a_number_or_an_alias(stub: Stub, server: Running, tiny: TinyZoo, version: str) -> None:
     response = stub.ModelInfer(text_request("intent", HELLO, model_version=version))
     expected = tiny.expected(digest_of(server, "intent", "2"), HELLO)
     np.testing.assert_allclose(outputs_of(response)["scores_NC"], [expected], rtol=1e-5)
@@ -60,7 +62,7 @@ def test_a_version_is_a_number_or_an_alias(stub: Stub, server: Server, tiny: Tin
 
 @pytest.mark.parametrize("column", [False, True], ids=["N", "N1"])
 def test_rows_come_back_in_order_and_ragged_outputs_are_padded_with_zeros(
-    stub: Stub, server: Server, tiny: TinyZoo, column: bool
+    stub: Stub, server: Running, tiny: TinyZoo, column: bool
 ) -> None:
     wanted = list(texts(11))
     array = array_of_bytes(text.encode() for text in wanted)
@@ -166,7 +168,7 @@ def test_a_text_that_is_too_long_is_invalid_and_the_text_says_the_limit_and_what
 def test_a_request_that_contradicts_itself_is_invalid(stub: Stub, change: dict[str, object], expected: str) -> None:
     request = text_request("intent", HELLO)
     for field in change:
-        request.ClearField(field)  # type: ignore[arg-type] # names of fields, not literals
+        request.ClearField(field)
     request.MergeFrom(pb.ModelInferRequest(**change))  # type: ignore[arg-type]
     if "inputs" in change and not request.inputs[0].shape:
         request.raw_input_contents[:] = [b"\0\0\0\0"]
@@ -220,7 +222,7 @@ def test_a_stream_answers_in_order_and_outlives_bad_requests(stub: Stub) -> None
 
 
 def test_a_stream_outlives_bytes_that_are_no_message(channel: grpc.Channel) -> None:
-    call = channel.stream_stream(
+    call: Any = channel.stream_stream(
         "/inference.GRPCInferenceService/ModelStreamInfer",
         response_deserializer=pb.ModelStreamInferResponse.FromString,
     )

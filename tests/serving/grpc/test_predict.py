@@ -6,7 +6,7 @@ import pytest
 from hydrazoo.predict.v1 import predict_pb2 as pb
 from hydrazoo.predict.v1 import predict_pb2_grpc
 
-from serving.server import Server
+from tests.support.running_server import Running
 from tests.support.tiny_zoo import ANSWERS, TinyZoo
 from tests.support.wire import refused
 from zoo.answers import Tagging, decode
@@ -28,11 +28,12 @@ def ask(stub: Stub, *heads: str, **fields: object) -> pb.PredictResponse:
     return response
 
 
-def test_every_kind_of_head_gives_its_typed_answer_in_one_call(stub: Stub, server: Server, tiny: TinyZoo) -> None:
+def test_every_kind_of_head_gives_its_typed_answer_in_one_call(stub: Stub, server: Running, tiny: TinyZoo) -> None:
     response = ask(stub, "urgency", "intent", "topics", "pii")
     assert [prediction.head for prediction in response.predictions] == ["urgency", "intent", "topics", "pii"]
     expected = {
-        head: tiny.expected(server.plan.resolve(head)[0].digest, TEXT) for head in ("urgency", "intent", "topics")
+        head: tiny.expected(server.engine.plan.resolve(head)[0].digest, TEXT)
+        for head in ("urgency", "intent", "topics")
     }
     urgency, intent, topics, _ = response.predictions
     assert urgency.regression.value == pytest.approx(expected["urgency"].item(), rel=1e-4)
@@ -48,9 +49,9 @@ def test_every_kind_of_head_gives_its_typed_answer_in_one_call(stub: Stub, serve
     assert list(topics.multilabel.labels) == wanted
 
 
-def test_spans_say_where_they_stand_in_the_text(stub: Stub, server: Server, tiny: TinyZoo) -> None:
+def test_spans_say_where_they_stand_in_the_text(stub: Stub, server: Running, tiny: TinyZoo) -> None:
     (prediction,) = ask(stub, "pii").predictions
-    scores = tiny.expected(server.plan.resolve("pii")[0].digest, TEXT)
+    scores = tiny.expected(server.engine.plan.resolve("pii")[0].digest, TEXT)
     expected = decode(ANSWERS["pii"], {"scores_NTK": scores}, tiny.row(TEXT))
     assert isinstance(expected, Tagging)
     found = [(span.label, span.start, span.end, span.text) for span in prediction.tagging.spans]
@@ -59,9 +60,9 @@ def test_spans_say_where_they_stand_in_the_text(stub: Stub, server: Server, tiny
     assert all(TEXT[start:end] == text for _, start, end, text in found)
 
 
-def test_every_answer_names_its_version_digest_and_alias_epoch(stub: Stub, server: Server) -> None:
+def test_every_answer_names_its_version_digest_and_alias_epoch(stub: Stub, server: Running) -> None:
     (prediction,) = ask(stub, "intent").predictions
-    served, alias, epoch = server.plan.resolve("intent")
+    served, alias, epoch = server.engine.plan.resolve("intent")
     version = prediction.version
     assert (version.number, version.digest, version.alias, version.alias_epoch) == (1, served.digest, alias, epoch)
 
@@ -159,10 +160,10 @@ def test_a_text_that_is_too_long_is_invalid(stub: Stub) -> None:
 def test_a_message_that_is_too_big_is_refused_by_size(stub: Stub) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         ask(stub, "intent", text="a" * (1 << 21))
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_the_callers_deadline_ends_the_call(stub: Stub) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         stub.Predict(pb.PredictRequest(text=TEXT, heads=[{"name": "intent"}]), timeout=1e-6)
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
