@@ -1,0 +1,44 @@
+"""The client of a Hydrazoo server: one input, several heads, one call, typed answers.
+
+``Client`` and ``AsyncClient`` ask; ``Predictions`` holds a ``Prediction`` per head, each with its typed answer and the
+immutable version that gave it. Everything that can go wrong is a ``HydrazooError``; ``hydrazoo.client.errors`` has the
+tree. Needs grpcio, protobuf and numpy only.
+"""
+
+from hydrazoo.client.aio import AsyncClient
+from hydrazoo.client.answers import (
+    Answer,
+    Classification,
+    ModelVersion,
+    Multilabel,
+    Prediction,
+    Predictions,
+    Regression,
+    Span,
+    Tagging,
+)
+from hydrazoo.client.errors import HydrazooError
+from hydrazoo.client.registry import Alias, Head, Promotion, Resolved, Version
+from hydrazoo.client.sync import Client
+from hydrazoo.client.version import __version__
+
+__all__ = [
+    "Alias",
+    "Answer",
+    "AsyncClient",
+    "Classification",
+    "Client",
+    "Head",
+    "HydrazooError",
+    "ModelVersion",
+    "Multilabel",
+    "Prediction",
+    "Predictions",
+    "Promotion",
+    "Regression",
+    "Resolved",
+    "Span",
+    "Tagging",
+    "Version",
+    "__version__",
+]
