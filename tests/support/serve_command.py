@@ -1,0 +1,51 @@
+"""``zoo serve`` as a process of its own."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STOPS_WITHIN_S = 30
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The process, and the line that it printed when it answered."""
+
+    process: "subprocess.Popen[str]"
+    started: dict[str, Any]
+
+    @property
+    def address(self) -> str:
+        return str(self.started["address"])
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(STOPS_WITHIN_S)
+
+
+def serve_arguments(zoo: Path, *options: str) -> list[str]:
+    command = "from zoo.commands import main; main()"
+    return [sys.executable, "-c", command, "serve", "--zoo", str(zoo), "--device", "cpu", *options]
+
+
+@contextmanager
+def serving(zoo: Path, *options: str) -> Iterator[Serving]:
+    """Run ``zoo serve`` on a free port until the block ends."""
+    arguments = serve_arguments(zoo, "--address", "localhost:0", "--json", *options)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, process.communicate()[1]
+            yield Serving(process, json.loads(line))
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.communicate(timeout=STOPS_WITHIN_S)
