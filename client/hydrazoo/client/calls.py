@@ -110,4 +110,5 @@ class Tries:
         told_when = call.code() is StatusCode.RESOURCE_EXHAUSTED and pushback.isdecimal()
         if told_when and self._left > 0 and int(pushback) / 1000 < self.left_s():
             return int(pushback) / 1000
-        raise from_call(call, target=self._target, timeout_s=self._timeout_s)
+        assert isinstance(call, Exception)
+        raise from_call(call, target=self._target, timeout_s=self._timeout_s) from call

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import click
 from hydrazoo.client.answers import Answer, Classification, Multilabel, Predictions, Regression
 from hydrazoo.client.calls import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
+from hydrazoo.client.errors import InvalidInput
 from hydrazoo.client.sync import Client
 
 __all__ = ["predict"]
@@ -27,9 +28,9 @@ def _configured_server() -> str:
     except FileNotFoundError:
         return DEFAULT_TARGET
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{_SETTINGS} is not TOML: {error}.") from error
+        raise InvalidInput(f"{_SETTINGS} is not TOML: {error}.") from error
     if not isinstance(found, str):
-        raise click.UsageError(f"{_SETTINGS}: server is {found!r}; expected a string in quotes.")
+        raise InvalidInput(f"{_SETTINGS}: server is {found!r}; expected a string in quotes.")
     return found
 
 

@@ -1,0 +1,128 @@
+"""What callers of the client get, against a real gRPC server on loopback; the same from both clients."""
+
+import inspect
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hydrazoo.client import (
+    Alias,
+    AsyncClient,
+    Classification,
+    Client,
+    Head,
+    ModelVersion,
+    Multilabel,
+    Regression,
+    Span,
+    Tagging,
+)
+
+from tests.support.fake_server import DIGEST, Ask, FakeServer
+
+HEADS = ["intent", "topics", "urgency@7", "pii@canary"]
+
+
+def test_several_heads_answer_one_text_in_one_call_with_typed_answers(server: FakeServer, ask: Ask) -> None:
+    answers = ask(server.target, "predict", text="I was charged twice!", heads=HEADS)
+    assert len(server.requests) == 1
+    assert server.requests[0].text == "I was charged twice!"
+    assert list(answers) == ["intent", "topics", "urgency", "pii"]
+    assert answers["intent"].answer == Classification(label="b", scores={"a": 0.25, "b": 0.75})
+    assert answers["topics"].answer == Multilabel(labels=("b",), scores={"a": 0.25, "b": 0.75})
+    assert answers["urgency"].answer == Regression(value=7.5, low=0, high=10)
+    assert answers["pii"].answer == Tagging(spans=(Span(label="email", start=1, end=4, text="x@y", score=0.5),))
+    assert answers.server_time_ms == 1.5
+    assert answers.request_id == "made-here"
+
+
+def test_what_an_answer_holds_can_be_read_from_the_prediction(server: FakeServer, ask: Ask) -> None:
+    answers = ask(server.target, "predict", text="x", heads=HEADS)
+    assert answers["intent"].label == "b"
+    assert answers["topics"].labels == ("b",)
+    assert answers["topics"].scores == answers["intent"].scores == {"a": 0.25, "b": 0.75}
+    assert answers["urgency"].value == 7.5
+    assert answers["pii"].spans[0].text == "x@y"
+    with pytest.raises(AttributeError, match=r"'urgency' answered with a Regression, which has value, low, high"):
+        _ = answers["urgency"].label
+
+
+def test_every_answer_names_the_version_that_gave_it(server: FakeServer, ask: Ask) -> None:
+    answers = ask(server.target, "predict", text="x", heads=HEADS)
+    assert answers["intent"].version == ModelVersion(number=6, digest=DIGEST, alias="prod", alias_epoch=3)
+    assert answers["urgency"].version == ModelVersion(number=7, digest=DIGEST, alias="", alias_epoch=0)
+    assert answers["pii"].version.alias == "canary"
+
+
+def test_a_head_asked_for_two_versions_is_found_by_what_was_asked(server: FakeServer, ask: Ask) -> None:
+    answers = ask(server.target, "predict", text="x", heads=["intent@1", "intent@2", "urgency"])
+    assert list(answers) == ["intent@1", "intent@2", "urgency"]
+    assert [answers[key].version.number for key in answers] == [1, 2, 6]
+    with pytest.raises(KeyError, match=r"'pii' was not asked; there are answers of intent@1, intent@2, urgency"):
+        _ = answers["pii"]
+    assert "pii" not in answers
+
+
+def test_one_head_may_be_given_as_a_string(server: FakeServer, ask: Ask) -> None:
+    answers = ask(server.target, "predict", text="x", heads="intent@prod")
+    assert answers["intent"] is answers["intent@prod"]
+    assert len(answers) == 1
+
+
+def test_an_image_is_sent_as_its_bytes(server: FakeServer, ask: Ask) -> None:
+    ask(server.target, "predict", image=b"\x89PNG", heads="intent", request_id="mine")
+    assert server.requests[0].image == b"\x89PNG"
+    assert server.requests[0].request_id == "mine"
+
+
+def test_tensors_are_sent_little_endian_in_row_major_order(server: FakeServer, ask: Ask) -> None:
+    ids = np.arange(6, dtype=">i8").reshape(2, 3).T
+    ask(server.target, "predict", tensors={"ids_NT": ids, "on_N": np.array([True])}, heads="intent")
+    first, second = server.requests[0].tensors.tensors
+    assert (first.name, first.dtype, list(first.shape)) == ("ids_NT", "int64", [3, 2])
+    np.testing.assert_array_equal(np.frombuffer(first.data, "<i8").reshape(3, 2), ids)
+    assert (second.dtype, second.data) == ("bool", b"\x01")
+
+
+def test_lists_are_gathered_over_all_pages(server: FakeServer, ask: Ask) -> None:
+    heads = ask(server.target, "heads")
+    assert [head.name for head in heads] == ["a", "b", "c", "d", "e"]
+    assert heads[0] == Head(name="a", latest_number=7, aliases=(Alias(name="prod", number=6, epoch=3),))
+    assert len(server.requests) == 3
+    assert [version.number for version in ask(server.target, "versions", None, "intent")] == [3, 2, 1]
+    history = ask(server.target, "history", None, "intent", "canary")
+    assert [(move.alias, move.epoch) for move in history] == [("canary", 3), ("canary", 2), ("canary", 1)]
+
+
+def test_a_reference_is_resolved_to_its_version(server: FakeServer, ask: Ask) -> None:
+    found = ask(server.target, "resolve", None, "intent@prod")
+    assert (found.version.head, found.version.number, found.alias, found.alias_epoch) == ("intent", 6, "prod", 3)
+    assert found.version.created_at == datetime.fromtimestamp(1_700_000_006, UTC)
+    assert server.requests[0].reference == "intent@prod"
+
+
+def test_a_manifest_is_read_as_json(server: FakeServer, ask: Ask) -> None:
+    assert ask(server.target, "manifest", None, "intent@7") == {"head": "intent"}
+
+
+def test_the_client_says_what_it_is(server: FakeServer, ask: Ask) -> None:
+    ask(server.target, "resolve", None, "intent")
+    assert server.user_agent.startswith("hydrazoo-client/0.")
+
+
+def test_a_server_without_health_is_not_ready_and_waiting_for_it_ends(server: FakeServer, ask: Ask) -> None:
+    assert ask(server.target, "ready") is False
+    started = time.monotonic()
+    with pytest.raises(Exception, match=r"not ready within 0\.2 s"):
+        ask(server.target, "wait_until_ready", timeout_s=0.2)
+    assert time.monotonic() - started < 3
+
+
+def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
+    def methods(kind: type) -> dict[str, str]:
+        public = inspect.getmembers(kind, inspect.isfunction)
+        return {name: str(inspect.signature(each)) for name, each in public if not name.startswith("_")}
+
+    assert methods(Client) == methods(AsyncClient)
+    assert str(inspect.signature(Client)) == str(inspect.signature(AsyncClient))
