@@ -75,6 +75,9 @@ def load_tokenization(location: str, config: Any) -> Tokenization:
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(location)
+        # Without any vocabulary transformers makes up a tokenizer that knows no word.
+        if not any(_optional_file(location, name) for name in tokenizer.vocab_files_names.values()):
+            raise FileNotFoundError("no vocabulary file")
         backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise IncompleteModel(
@@ -94,20 +97,26 @@ def load_tokenization(location: str, config: Any) -> Tokenization:
 
 def _sentence_limit(location: str) -> list[int]:
     """``max_seq_length`` of a sentence-transformers model, if this is one."""
-    from transformers.utils.hub import cached_file
-
-    with _quiet():
-        path = cached_file(
-            location,
-            "sentence_bert_config.json",
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-            _raise_exceptions_for_gated_repo=False,
-        )
+    path = _optional_file(location, "sentence_bert_config.json")
     if path is None:
         return []
     limit = json.loads(Path(path).read_text(encoding="utf-8")).get("max_seq_length")
     return [int(limit)] if limit else []
+
+
+def _optional_file(location: str, name: str) -> str | None:
+    """Where a file of a folder or of a hub model lies on this machine, if there is one."""
+    from transformers.utils.hub import cached_file
+
+    with _quiet():
+        path: str | None = cached_file(
+            location,
+            name,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            _raise_exceptions_for_gated_repo=False,
+        )
+    return path
 
 
 @contextmanager
