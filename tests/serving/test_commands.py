@@ -1,0 +1,99 @@
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import grpc
+import pytest
+from click.testing import CliRunner
+from hydrazoo.predict.v1 import predict_pb2, predict_pb2_grpc
+
+from serving.commands import serve
+from tests.support.serve_command import serve_arguments, serving
+from tests.support.tiny_zoo import TinyZoo, make_tiny_zoo
+from zoo import Zoo
+from zoo.errors import InvalidConfig
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyZoo:
+    return make_tiny_zoo(tmp_path_factory.mktemp("zoo"), heads=("intent", "urgency", "pii"))
+
+
+def run(tiny_folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        serve_arguments(tiny_folder, *options), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_plan_is_printed_as_a_table_and_a_tree_of_shared_stages(tiny: TinyZoo) -> None:
+    result = CliRunner().invoke(serve, ["--zoo", str(tiny.folder), "--device", "cpu", "--print-plan"])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    tree = [line for line in lines if "─" in line]
+    assert tree == [
+        "└─ tiny/0",
+        "   ├─ tiny/1",
+        "   │  ├─ intent  ⇒ intent@1",
+        "   │  └─ urgency  ⇒ urgency@1",
+        "   └─ pii/tail",
+        "      └─ pii  ⇒ pii@1",
+    ]
+    (intent,) = (line for line in lines if line.startswith("intent@1"))
+    assert "prod (epoch 1)" in intent
+    assert "tiny/0 → tiny/1 → intent" in intent
+
+
+def test_the_plan_as_json_says_how_much_is_shared(tiny: TinyZoo) -> None:
+    result = CliRunner().invoke(serve, ["--zoo", str(tiny.folder), "--device", "cpu", "--print-plan", "--json"])
+    plan = json.loads(result.stdout)
+    assert [version["head"] for version in plan["versions"]] == ["intent", "pii", "urgency"]
+    assert (plan["stages_listed"], plan["stages_run"]) == (9, 6)
+
+
+def test_only_the_named_heads_are_served(tiny: TinyZoo) -> None:
+    options = ["--zoo", str(tiny.folder), "--device", "cpu", "--print-plan", "--json", "--head", "pii"]
+    plan = json.loads(CliRunner().invoke(serve, options).stdout)
+    assert [version["head"] for version in plan["versions"]] == ["pii"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_server_in_order_with_exit_code_0(tiny: TinyZoo, number: int) -> None:
+    with serving(tiny.folder, "--no-access-log") as server:
+        with grpc.insecure_channel(server.address) as channel:
+            stub = predict_pb2_grpc.PredictServiceStub(channel)
+            request = predict_pb2.PredictRequest(text="hello", heads=[{"name": "intent"}])
+            assert stub.Predict(request).predictions[0].head == "intent"
+        assert server.stop(number) == 0
+
+
+def test_a_taken_port_is_one_line_and_exit_code_1(tiny: TinyZoo) -> None:
+    with serving(tiny.folder, "--head", "intent") as server:
+        second = run(tiny.folder, "--address", server.address)
+    assert second.returncode == 1
+    (line,) = second.stderr.strip().splitlines()
+    assert line.startswith(f"error: Cannot listen on {server.address}: another process listens there.")
+
+
+def test_a_zoo_in_which_nothing_is_live_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    Zoo.open(tmp_path, create=True).close()
+    result = run(tmp_path, "--address", "localhost:0")
+    assert result.returncode == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: Nothing is live in this zoo")
+    assert "zoo promote" in line
+
+
+def test_an_unknown_device_is_refused(tiny: TinyZoo) -> None:
+    result = CliRunner().invoke(serve, ["--zoo", str(tiny.folder), "--device", "tpu"])
+    assert isinstance(result.exception, InvalidConfig)
+
+
+def test_help_has_an_example_and_needs_nothing_heavy() -> None:
+    code = (
+        "import sys; from serving.commands import serve\n"
+        "heavy = {'torch', 'onnxruntime', 'grpc', 'tokenizers'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([serve_arguments(Path())[0], "-c", code], check=True)
+    assert "Example: zoo serve" in CliRunner().invoke(serve, ["--help"]).output
