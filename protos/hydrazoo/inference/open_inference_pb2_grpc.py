@@ -134,7 +134,7 @@ class GRPCInferenceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ModelStreamInfer(self, request_iterator, context):
-        """Answers many requests on one stream, each as soon as it is ready; `id` says which is which.
+        """Answers many requests on one stream, in their order; they are worked on side by side.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
