@@ -2,10 +2,13 @@
 
 import inspect
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from hydrazoo.client import (
     Alias,
     AsyncClient,
@@ -17,6 +20,7 @@ from hydrazoo.client import (
     Regression,
     Span,
     Tagging,
+    calls,
 )
 
 from tests.support.fake_server import DIGEST, Ask, FakeServer
@@ -126,3 +130,25 @@ def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
 
     assert methods(Client) == methods(AsyncClient)
     assert str(inspect.signature(Client)) == str(inspect.signature(AsyncClient))
+
+
+def test_the_hand_written_health_messages_are_those_of_the_health_protocol() -> None:
+    request = health_pb2.HealthCheckRequest(service="hydrazoo.predict.v1.PredictService")
+    answer = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+    assert request.SerializeToString() == calls.HEALTH_REQUEST
+    assert answer.SerializeToString() == calls.SERVING
+
+
+def test_a_server_is_ready_once_it_says_that_it_serves_predictions(ask: Ask) -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    target = f"localhost:{server.add_insecure_port('localhost:0')}"
+    server.start()
+    assert ask(target, "ready") is False
+    servicer.set("hydrazoo.predict.v1.PredictService", health_pb2.HealthCheckResponse.SERVING)
+    assert ask(target, "ready") is True
+    ask(target, "wait_until_ready", timeout_s=5)
+    servicer.enter_graceful_shutdown()
+    assert ask(target, "ready") is False
+    server.stop(grace=None).wait()
