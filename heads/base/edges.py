@@ -29,14 +29,15 @@ _SIZES = ((1, 1), (1, 300), (300, 1), (64, 48))
 
 
 def edge_rows(preprocessor: Preprocessor) -> list[Row]:
-    """Return edge inputs as rows: the shortest, the longest, odd scripts and shapes. What is refused is left out.
+    """Return edge inputs as rows: the shortest, the longest, odd scripts and shapes; what is refused is left out.
 
     Args:
         preprocessor: of the path that is compared.
     """
     spec = preprocessor.spec
     if isinstance(spec, TextPreprocessing):
-        return [*_accepted(preprocessor, _TEXTS), _longest(preprocessor, spec.max_tokens)]
+        shortest, *others = _accepted(preprocessor, _TEXTS)
+        return [shortest, _longest(preprocessor, spec.max_tokens), *others]
     if isinstance(spec, ImagePreprocessing):
         return list(_accepted(preprocessor, _images()))
     return []

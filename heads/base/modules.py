@@ -93,6 +93,9 @@ class PooledHead(HeadStage):
 class TagHead(HeadStage):
     """Gives each token the scores of the tags ``O, B-x, I-x, …`` from itself and its neighbours.
 
+    With a hidden layer, tokens are first made narrow and mixed with their neighbours, so that the last layer
+    sees twice as far. Padding is set to zero before every look at neighbours: to a row, it is the edge of its text.
+
     Args:
         name: the stage's name.
         task: the labels of the pieces.
@@ -103,24 +106,27 @@ class TagHead(HeadStage):
     def __init__(self, *, name: str, task: Tag, inputs: tuple[TensorDeclaration, ...], recipe: Recipe) -> None:
         super().__init__(name=name, task=task, inputs=inputs)
         self.width = int(inputs[0].shape[2])
-        tags = 1 + 2 * len(task.labels)
+        self.hidden = recipe.hidden
         self.dropout = nn.Dropout(recipe.dropout)
-        self.neighbours = nn.Conv1d(
-            self.width, recipe.hidden or tags, kernel_size=2 * recipe.context + 1, padding=recipe.context
-        )
-        hidden = (nn.GELU(), nn.Dropout(recipe.dropout), nn.Linear(recipe.hidden, tags)) if recipe.hidden else ()
-        self.scores = nn.Sequential(*hidden)
+        if self.hidden:
+            self.narrow = nn.Linear(self.width, self.hidden)
+            self.mix = _neighbours(self.hidden, self.hidden, recipe.context)
+        self.scores = _neighbours(self.hidden or self.width, 1 + 2 * len(task.labels), recipe.context)
         self.architecture = _architecture("tag", task, {"hidden": recipe.hidden, "context": recipe.context})
 
     def reduce(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return normalised tokens, zero at padding: to the convolution, padding is the edge of the text."""
+        """Return normalised tokens (N, T, D), and their mask as (N, T, 1)."""
         tokens_NTD, mask_NT = inputs
-        return (F.layer_norm(tokens_NTD, (self.width,)) * mask_NT.unsqueeze(-1).to(tokens_NTD.dtype),)
+        return F.layer_norm(tokens_NTD, (self.width,)), mask_NT.unsqueeze(-1).to(tokens_NTD.dtype)
 
     def logits(self, *reduced: Tensor) -> Tensor:
-        """Return (N, T, K) scores of (N, T, D) tokens."""
-        tokens_NDT = self.dropout(reduced[0]).transpose(1, 2)
-        scores_NTK: Tensor = self.scores(self.neighbours(tokens_NDT).transpose(1, 2))
+        """Return (N, T, K) scores of (N, T, D) tokens and their (N, T, 1) mask."""
+        hidden_NTH, mask_NT1 = self.dropout(reduced[0]) * reduced[1], reduced[1]
+        if self.hidden:
+            hidden_NTH = F.gelu(self.narrow(hidden_NTH)) * mask_NT1
+            mixed_NTH = F.gelu(self.mix(hidden_NTH.transpose(1, 2)).transpose(1, 2))
+            hidden_NTH = self.dropout(hidden_NTH + mixed_NTH) * mask_NT1
+        scores_NTK: Tensor = self.scores(hidden_NTH.transpose(1, 2)).transpose(1, 2)
         return scores_NTK
 
 
@@ -169,6 +175,11 @@ def _layers(width: int, recipe: Recipe, outputs: int) -> nn.Sequential:
         nn.Dropout(recipe.dropout),
         nn.Linear(recipe.hidden, outputs),
     )
+
+
+def _neighbours(width: int, outputs: int, context: int) -> nn.Conv1d:
+    """Return a layer over the channels of each token and of ``context`` tokens on each side of it."""
+    return nn.Conv1d(width, outputs, kernel_size=2 * context + 1, padding=context)
 
 
 def _architecture(kind: str, task: Task, shape: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ OnEpoch = Callable[[int, float], None]
 class Encoded:
     """One split, ready for a head: per row its reduced features, its target, its label and its input."""
 
-    reduced: list[Tensor]
+    reduced: list[tuple[Tensor, ...]]
     targets: list[Tensor]
     wanted: list[Target]
     rows: list[Row]
@@ -171,8 +171,7 @@ def _epochs(head: HeadStage, train: Encoded, recipe: Recipe) -> Iterator[int]:
 def _step(
     head: HeadStage, train: Encoded, chosen: Sequence[int], loss: Loss, optimizer: torch.optim.Optimizer, step: int
 ) -> None:
-    inputs = _batch([train.reduced[row] for row in chosen])
-    value = loss(head.logits(inputs), _batch([train.targets[row] for row in chosen], IGNORED))
+    value = loss(head.logits(*_inputs(train, chosen)), _batch([train.targets[row] for row in chosen], IGNORED))
     if not torch.isfinite(value):
         raise TrainingFailed(
             f"The loss is {value.item()} at step {step + 1}; expected a finite number. Lower learning_rate in "
@@ -200,7 +199,7 @@ def _logits(head: HeadStage, data: Encoded) -> list[Tensor]:
     with torch.inference_mode():
         for start in range(0, len(data.rows), _ROWS_AT_ONCE):
             rows = data.rows[start : start + _ROWS_AT_ONCE]
-            logits = head.logits(_batch(data.reduced[start : start + _ROWS_AT_ONCE]))
+            logits = head.logits(*_inputs(data, range(start, start + len(rows))))
             found += [scores[: row.length] if per_token else scores for scores, row in zip(logits, rows, strict=True)]
     return found
 
@@ -209,10 +208,15 @@ def _finished(head: HeadStage, logits: Sequence[Tensor]) -> list[dict[str, NDArr
     return [{head.outputs[0].name: head.finish(scores).numpy()} for scores in logits]
 
 
-def _reduce_row(head: HeadStage, features: Mapping[str, NDArray[Any]]) -> Tensor:
+def _inputs(data: Encoded, chosen: Sequence[int]) -> tuple[Tensor, ...]:
+    """Return what ``logits`` takes, for some rows; padding is zero, in the mask too."""
+    return tuple(_batch(column) for column in zip(*(data.reduced[row] for row in chosen), strict=True))
+
+
+def _reduce_row(head: HeadStage, features: Mapping[str, NDArray[Any]]) -> tuple[Tensor, ...]:
     with torch.no_grad():
         inputs = (torch.from_numpy(np.asarray(features[spec.name])).unsqueeze(0) for spec in head.inputs)
-        return head.reduce(*inputs)[0].squeeze(0)
+        return tuple(tensor.squeeze(0) for tensor in head.reduce(*inputs))
 
 
 def _batch(tensors: Sequence[Tensor], padding: float = 0.0) -> Tensor:

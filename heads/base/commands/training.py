@@ -21,7 +21,7 @@ __all__ = ["train_packages"]
 class _Outcome:
     """A build, or why there is none."""
 
-    head: str
+    package: Package
     build: Build | None
     manifest: VersionManifest | None
     error: str
@@ -55,9 +55,9 @@ def _outcomes(
         try:
             with domain_errors(), shown_phases(name, hidden=as_json) as phases:
                 build = build_head(zoo, package, by=by, promote_to=promote_to, force=force, phases=phases)
-                yield _Outcome(name, build, zoo.manifest(build.version), "")
+                yield _Outcome(package, build, zoo.manifest(build.version), "")
         except DomainFailure as failure:
-            yield _Outcome(name, None, None, failure.message)
+            yield _Outcome(package, None, None, failure.message)
 
 
 def _row(outcome: _Outcome) -> tuple[object, ...]:
@@ -65,13 +65,13 @@ def _row(outcome: _Outcome) -> tuple[object, ...]:
     assert build is not None
     assert manifest is not None
     overall = manifest.metrics.overall
-    first = next(iter(overall.values.items()), ("", 0.0))
+    watched = outcome.package.head.task.metrics[0]
     return (
-        outcome.head,
+        outcome.package.head.name,
         build.version,
         build.status,
         ", ".join(build.promoted) or "-",
-        f"{first[0]} {first[1]:.3f}",
+        f"{watched} {overall.values[watched]:.3f}",
         overall.examples,
         f"{sum(build.seconds.values()):.1f}",
     )
@@ -79,10 +79,10 @@ def _row(outcome: _Outcome) -> tuple[object, ...]:
 
 def _as_json(outcome: _Outcome) -> dict[str, Any]:
     if outcome.build is None or outcome.manifest is None:
-        return {"head": outcome.head, "status": "failed", "error": outcome.error}
+        return {"head": outcome.package.head.name, "status": "failed", "error": outcome.error}
     build = outcome.build
     return {
-        "head": outcome.head,
+        "head": outcome.package.head.name,
         "version": str(build.version),
         "number": build.version.number,
         "digest": build.version.digest,
