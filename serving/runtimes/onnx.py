@@ -1,16 +1,6 @@
-"""The default runtime: ONNX Runtime, on the CPU or on a CUDA device.
-
-All sessions of a process share ONE pool of threads. With a pool each, the idle pools spin against the one that
-works: a path of several stages then took 2 to 4 times as long. The shared pool spins as well, for about 30 ms after
-each run, and Python has no switch for it (``allow_spinning`` and ``force_spinning_stop`` only reach pools of a
-session's own). On two cores that is worth it: pools of their own that do not spin cost 10 to 25 % more on single
-rows of MiniLM. A machine that serves now and then, beside other work, is better off with ``threads=1``.
-
-Once the shared pool is there, ONNX Runtime refuses every session of the process that wants a pool of its own.
-"""
+"""The default runtime: ONNX Runtime, on the CPU or on a CUDA device."""
 
 from collections.abc import Sequence
-from threading import Lock
 from typing import Any
 
 import onnxruntime
@@ -22,7 +12,7 @@ from serving.runtimes.cores import usable_cores
 from serving.runtimes.devices import choose_device, count_cuda_devices, cuda_index
 from serving.runtimes.gather import gather_model
 from serving.runtimes.onnx_memory import ELEMENT_NAMES, DeviceMemory, HostMemory, Memory
-from zoo.errors import InvalidConfig
+from serving.runtimes.onnx_process import share_process
 from zoo.manifest import Format, StageManifest, TensorSpec
 
 __all__ = ["OnnxExecutable", "OnnxRuntime"]
@@ -58,7 +48,7 @@ class OnnxRuntime:
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
-        threads: of the process's one pool.
+        threads: of the process's one pool; see ``serving.runtimes.onnx_process``.
 
     Raises:
         InvalidConfig: an unknown device name, or another number of threads than the pool already has.
@@ -72,7 +62,7 @@ class OnnxRuntime:
         offered = _CUDA in onnxruntime.get_available_providers()
         unusable = "" if offered else "this onnxruntime is built without CUDA; onnxruntime-gpu has it"
         self.device = choose_device(device, count_cuda_devices(), unusable)
-        _POOL.share(threads)
+        share_process(threads)
         self._memory: Memory = HostMemory()
         if self.device != "cpu":
             self._try_cuda()
@@ -117,7 +107,9 @@ class OnnxRuntime:
 
     def _session(self, model: bytes) -> InferenceSession:
         options = SessionOptions()
-        options.use_per_session_threads = False
+        options.use_per_session_threads = False  # but those of the process: see onnx_process
+        if self.device == "cpu":
+            options.add_session_config_entry("session.use_env_allocators", "1")  # likewise
         options.log_severity_level = _ERRORS_ONLY
         # Without this ONNX Runtime would go on with the CPU where a CUDA device fails, when loading or in a run.
         session = InferenceSession(model, options, providers=self._providers(), enable_fallback=0)
@@ -142,45 +134,6 @@ class OnnxRuntime:
             "arena_extend_strategy": "kSameAsRequested",
         }
         return [(_CUDA, options), _CPU]
-
-
-class _ThreadPool:
-    """The one pool of this process; ONNX Runtime makes it once, before the first session, and never resizes it."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._threads = 0
-
-    def share(self, threads: int) -> None:
-        """Have the pool, with as many threads.
-
-        Raises:
-            InvalidConfig: it has another number of threads already, or ``threads`` is not positive.
-        """
-        if threads < 1:
-            raise InvalidConfig(f"At least one thread computes; got {threads}.")
-        with self._lock:
-            if self._threads == threads:
-                return
-            if self._threads:
-                raise InvalidConfig(
-                    f"ONNX Runtime has one pool of threads per process, and it has {self._threads}; got a request for "
-                    f"{threads}. Open every onnx runtime of a process with the same number."
-                )
-            _create_pool(threads)
-            self._threads = threads
-
-
-def _create_pool(threads: int) -> None:
-    try:
-        onnxruntime.set_global_thread_pool_sizes(threads, 1)
-    except Exception as error:
-        # Other code of this process had its pool made before; that one is shared then, whatever its size.
-        if "already been created" not in str(error):
-            raise
-
-
-_POOL = _ThreadPool()
 
 
 def _check_declared(

@@ -124,3 +124,23 @@ OnnxRuntime("cpu", threads=3).load(small_stage(), onnx_bytes())
 print("shared")
 """
     assert run_python(code) == "shared"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's memory in /proc")
+def test_stages_share_the_memory_that_they_compute_in() -> None:
+    code = """
+import numpy
+from pathlib import Path
+from serving.runtimes.onnx import OnnxRuntime
+from tests.support.small_stage import onnx_bytes, small_stage
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+runtime = OnnxRuntime("cpu", threads=1)
+stages = [runtime.load(small_stage(), onnx_bytes()) for _ in range(5)]
+batch = {"tokens_NTD": numpy.ones((64, 16_384, 4), numpy.float32), "mask_NT": numpy.ones((64, 16_384), numpy.int64)}
+stages[0](batch)
+after_one = resident()
+for stage in stages[1:]:
+    stage(batch)
+print((resident() - after_one) // batch["tokens_NTD"].nbytes)
+"""
+    assert int(run_python(code)) <= 1, "four stages more may not each keep the memory of a batch"
