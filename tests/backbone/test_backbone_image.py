@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -17,7 +18,7 @@ def test_chained_stages_give_the_bits_of_the_model_as_timm_runs_it(
 ) -> None:
     folder = write_image_model(tmp_path / "model", kind)
     backbone = load_backbone(f"timm:{folder}", split=split)
-    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     assert len(backbone.stages) == (len(split) + 1 if split not in [(), (0,)] else {(): 3, (0,): 1}[split])
     for rows in (1, 3):
         images = torch.randn(rows, 3, 32, 32)

@@ -75,7 +75,9 @@ def test_longest_text_is_the_least_that_anything_in_the_model_allows(
     folder = write_text_model(tmp_path / "model", family)
     if limit:
         (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": limit}))
-    assert load_backbone(f"hf:{folder}").preprocessing.max_tokens == expected
+    tokenization = load_backbone(f"hf:{folder}").preprocessing
+    assert isinstance(tokenization, Tokenization)
+    assert tokenization.max_tokens == expected
 
 
 def test_nothing_of_a_backbone_names_the_folder_it_came_from(tmp_path: Path) -> None:
@@ -85,6 +87,7 @@ def test_nothing_of_a_backbone_names_the_folder_it_came_from(tmp_path: Path) -> 
     assert (backbone.name, backbone.source) == ("my-model-2", "hf:My Model 2")
     said = json.dumps([stage.architecture for stage in backbone.stages]) + backbone.source
     assert str(tmp_path) not in said
+    assert isinstance(backbone.preprocessing, Tokenization)
     assert str(tmp_path) not in backbone.preprocessing.tokenizer_json.decode()
 
 
@@ -116,5 +119,5 @@ def test_every_block_is_in_exactly_one_stage(case: tuple[int, set[int]]) -> None
 
 
 def test_every_backbone_error_has_a_code_of_its_own() -> None:
-    kinds = [BackboneError, *BackboneError.__subclasses__()]
+    kinds: list[type[BackboneError]] = [BackboneError, *BackboneError.__subclasses__()]
     assert len({kind.code for kind in kinds}) == len(kinds)

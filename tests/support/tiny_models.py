@@ -50,7 +50,7 @@ def write_text_model(folder: Path, family: str = "bert", *, tokenizer: bool = Tr
 
     config = AutoConfig.for_model(family, **{**TEXT_CONFIGS.get(family, {}), **changes})
     with quiet_transformers():
-        model = AutoModel.from_config(config)
+        model = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
         randomise(model)
         model.save_pretrained(folder)
     if tokenizer:
@@ -69,7 +69,8 @@ def write_tokenizer(folder: Path) -> None:
     )
     tokenizer.enable_truncation(7)
     tokenizer.enable_padding()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]").save_pretrained(folder)
+    fast: Any = PreTrainedTokenizerFast
+    fast(tokenizer_object=tokenizer, pad_token="[PAD]").save_pretrained(folder)
 
 
 def write_image_model(folder: Path, kind: str = "vit", **pretrained_cfg: Any) -> Path:
@@ -98,12 +99,12 @@ def quiet_transformers() -> Iterator[None]:
     from transformers.utils import logging
 
     bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if bar:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def ragged_text(lengths: list[int], *, pad_id: int = 0, words: int = 100) -> dict[str, torch.Tensor]:
