@@ -1,9 +1,11 @@
 """What callers of the client get, against a real gRPC server on loopback; the same from both clients."""
 
 import inspect
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -152,3 +154,10 @@ def test_a_server_is_ready_once_it_says_that_it_serves_predictions(ask: Ask) -> 
     servicer.enter_graceful_shutdown()
     assert ask(target, "ready") is False
     server.stop(grace=None).wait()
+
+
+def test_the_readmes_example_runs(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parents[2] / "client" / "README.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    exec(example.replace("localhost:8701", server.target), {})
+    assert capsys.readouterr().out.splitlines()[:2] == ["b {'a': 0.25, 'b': 0.75}", "7.5"]

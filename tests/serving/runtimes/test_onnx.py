@@ -9,6 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 from onnxruntime import InferenceSession, SessionOptions
 
+from serving.errors import DeviceUnavailable
+from serving.runtimes.devices import count_cuda_devices
 from serving.runtimes.gather import ELEMENT_TYPES, gather_model
 from serving.runtimes.onnx import OnnxRuntime
 from serving.runtimes.onnx_memory import DeviceMemory
@@ -144,3 +146,13 @@ for stage in stages[1:]:
 print((resident() - after_one) // batch["tokens_NTD"].nbytes)
 """
     assert int(run_python(code)) <= 1, "four stages more may not each keep the memory of a batch"
+
+
+@pytest.mark.skipif(count_cuda_devices() > 0, reason="this machine has a CUDA device that works")
+@pytest.mark.parametrize("device", ["auto", "cuda:0"])
+def test_a_cuda_device_that_does_not_work_is_an_error_at_once_and_never_the_cpu(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.runtimes.onnx.count_cuda_devices", lambda: 1)
+    with pytest.raises(DeviceUnavailable, match="cuda:0 cannot be used"):
+        OnnxRuntime(device)
