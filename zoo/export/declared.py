@@ -8,7 +8,7 @@ from torch import Tensor
 from zoo.errors import ExportFailed
 from zoo.manifest import TensorSpec
 
-__all__ = ["DeclaredModule", "DeclaredTensor", "dynamic_axes", "growable_example", "tensor_specs"]
+__all__ = ["DeclaredModule", "DeclaredTensor", "dynamic_axes", "growable_example", "resized", "tensor_specs"]
 
 
 class DeclaredTensor(Protocol):

@@ -136,6 +136,9 @@ def test_every_row_is_measured_and_every_batch_size_occurs(count: int) -> None:
 
 def check_body(backbone: LoadedBackbone, batches: list[Arrays]) -> None:
     exported = list(export_path(backbone.stages, example=backbone.example))
+    for stage in exported:
+        # A device in the code would keep the stage from running anywhere else.
+        assert b"torch.device(" not in stage.artifact("torchscript")
     rows = next(iter(backbone.example))
     measured = measure_parity(backbone.stages, exported, batches, lambda outputs: [0] * len(outputs[rows]))
     check_parity(measured)
