@@ -44,7 +44,7 @@ def child(module: str, order: dict[str, object]) -> dict[str, Any]:
 @contextlib.contextmanager
 def serving(zoo: Path, address: str, *flags: str) -> Iterator[psutil.Process]:
     """Run ``zoo serve`` on a zoo, and yield its process when it is ready."""
-    command = [str(Path(sys.executable).with_name("zoo")), "--zoo", str(zoo), "serve", "--address", address, *flags]
+    command = [str(Path(sys.executable).with_name("zoo")), "serve", "--zoo", str(zoo), "--address", address, *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with Client(address) as client:

@@ -60,7 +60,7 @@ def free_port(wanted: int) -> int:
 @contextlib.contextmanager
 def server(zoo: str, address: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``zoo serve`` until the block ends, then stop it as an operator would: SIGTERM, and time to drain."""
-    words = ("--zoo", zoo, "serve", "--address", address)
+    words = ("serve", "--zoo", zoo, "--address", address)
     console.print(f"\n[bold]Serving[/bold]\n[dim]$ zoo {shlex.join(words)}[/dim]")
     # Ctrl-C reaches the whole foreground process group: in a session of its own the server hears of it from us alone.
     process = subprocess.Popen(zoo_command(*words), start_new_session=True)
@@ -120,8 +120,8 @@ def say_what_next(zoo: str, address: str) -> None:
     console.print(f"\n[bold green]Listening on {address}.[/bold green] In a second terminal, try:\n")
     for line in (
         f"{prefix}/zoo predict --server {address} --heads intent,pii --text 'Where is my parcel? Call 555-0142.'",
-        f"{prefix}/zoo --zoo {zoo} ls",
-        f"{prefix}/zoo --zoo {zoo} show intent@prod",
+        f"{prefix}/zoo ls --zoo {zoo}",
+        f"{prefix}/zoo show intent@prod --zoo {zoo}",
     ):
         console.print(f"  {line}", soft_wrap=True)
     console.print("\nCtrl-C stops it.")
@@ -145,8 +145,8 @@ def main(zoo: str, port: int, once: bool) -> None:
     stop_on_sigterm()
     started = time.monotonic()
     with contextlib.suppress(KeyboardInterrupt):
-        step("A real backbone: MiniLM-L6, cut into three stages", ("--zoo", zoo, "backbone", "add", "minilm"))
-        step("Four teams' heads on it", ("--zoo", zoo, "head", "train", *TEAMS, "--promote", "prod"))
+        step("A real backbone: MiniLM-L6, cut into three stages", ("backbone", "add", "minilm", "--zoo", zoo))
+        step("Four teams' heads on it", ("head", "train", *TEAMS, "--promote", "prod", "--zoo", zoo))
         address = f"localhost:{free_port(port)}"
         with server(zoo, address) as process, Client(address) as client:
             wait_until_ready(client, process)
