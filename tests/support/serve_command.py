@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,11 +40,17 @@ def serve_arguments(zoo: Path, *options: str) -> list[str]:
 def serving(zoo: Path, *options: str) -> Iterator[Serving]:
     """Run ``zoo serve`` on a free port until the block ends."""
     arguments = serve_arguments(zoo, "--address", "localhost:0", "--json", *options)
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as log,  # a pipe that nobody reads would fill up, and hold the server still
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            assert line, process.communicate()[1]
+            if not line:
+                process.wait(STOPS_WITHIN_S)
+                log.seek(0)
+                raise AssertionError(f"zoo serve did not start: {log.read()}")
             yield Serving(process, json.loads(line))
         finally:
             if process.poll() is None:
