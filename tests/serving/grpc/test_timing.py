@@ -1,8 +1,7 @@
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from serving.grpc.guard import Context
 from serving.grpc.timing import deadline_of
 
 
@@ -30,5 +29,5 @@ class Call:
 def test_the_earlier_limit_counts_and_none_is_no_deadline(
     left_s: float | None, at_most_s: float | None, deadline: float | None
 ) -> None:
-    context = cast(Context, cast(Any, Call(left_s)))
+    context: Any = Call(left_s)
     assert deadline_of(context, lambda: 100.0, at_most_s=at_most_s) == deadline
