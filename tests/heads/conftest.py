@@ -1,0 +1,43 @@
+"""A zoo with a tiny backbone, built once for all tests of a session and copied for each."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.head_packages import TeamFolder, write_learnable_model
+from zoo import Zoo
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_learnable_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_zoo_template(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from heads.base.backbones import add_backbone
+    from heads.base.fingerprint import backbone_key
+
+    folder = tmp_path_factory.mktemp("template") / "zoo"
+    source = f"hf:{tiny_model}"
+    with Zoo.open(folder, create=True) as zoo:
+        add_backbone(zoo, source, split=(2,), name="tiny", key=backbone_key(source, (2,), "tiny"))
+    return folder
+
+
+@pytest.fixture
+def zoo_folder(tiny_zoo_template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_zoo_template, tmp_path / "zoo"))
+
+
+@pytest.fixture
+def zoo(zoo_folder: Path) -> Iterator[Zoo]:
+    with Zoo.open(zoo_folder) as opened:
+        yield opened
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> TeamFolder:
+    return TeamFolder(tmp_path / "mood")

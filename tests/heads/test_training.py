@@ -1,0 +1,153 @@
+"""Training: the same seed gives the same bits, the best epoch is kept, and a broken loss says where it broke."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from heads.base import Classify, Head, Multilabel, Regress, Tag
+from heads.base.declaration import Task
+from heads.base.errors import TrainingFailed
+from heads.base.losses import IGNORED, make_loss
+from heads.base.modules import HeadStage, make_head
+from heads.base.recipe import Recipe
+from heads.base.targets import best_thresholds, tag_tokens
+from heads.base.training import Encoded, encode, learning_rate_at, train_head
+from zoo.labels import Example, Span, Target
+from zoo.manifest import TensorSpec
+from zoo.preprocessing import Row
+
+WIDTH = 8
+AVAILABLE = {
+    "mask_NT": TensorSpec(name="mask_NT", dtype="int64", shape=("N", "T")),
+    "tokens_NTD": TensorSpec(name="tokens_NTD", dtype="float32", shape=("N", "T", WIDTH)),
+}
+MOOD = Classify(labels=("good", "bad"))
+
+
+def data(task: Task, targets: Sequence[Target], seed: int, scale: float = 1.0) -> Any:
+    """Rows of 3 to 6 tokens whose first token's features say the target."""
+    noise = np.random.default_rng(seed)
+    examples, rows, features = [], [], []
+    for number, target in enumerate(targets):
+        length = int(noise.integers(3, 7))
+        tokens_TD = noise.normal(0, 0.3, (length, WIDTH)).astype(np.float32)
+        tokens_TD[0, 0] += scale * (4 if target in ("good", ("a",), 9.0) else -4)
+        offsets = tuple((position, position + 1) for position in range(length))
+        rows.append(Row(tensors={}, length=length, digest=str(number), text="x" * length, offsets=offsets))
+        features.append({"tokens_NTD": tokens_TD, "mask_NT": np.ones(length, np.int64)})
+        examples.append(Example(id=str(number), text="x", image="", split="train", slices=(), kind="", target=target))
+    return examples, rows, features
+
+
+def train(task: Task, pair: tuple[Target, Target], recipe: Recipe, scale: float = 1.0) -> Any:
+    head = Head(name="h", team="h", task=task)
+
+    def split(stage: HeadStage) -> tuple[Encoded, Encoded]:
+        return encode(stage, *data(task, pair * 24, 1, scale)), encode(stage, *data(task, pair * 8, 2))
+
+    return train_head(lambda: make_head(head, recipe, AVAILABLE), split, recipe)
+
+
+def bits(head: HeadStage) -> list[bytes]:
+    return [tensor.numpy().tobytes() for tensor in head.state_dict().values()]
+
+
+@pytest.mark.parametrize(
+    ("task", "pair"),
+    [
+        (MOOD, ("good", "bad")),
+        (Multilabel(labels=("a", "b")), (("a",), ("b",))),
+        (Regress(low=0, high=10), (9.0, 1.0)),
+        (Tag(labels=("a",)), ((Span(0, 1, "a"),), (Span(0, 1, "a"),))),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_every_kind_of_head_learns_what_is_easy_and_the_same_seed_gives_the_same_bits(task: Task, pair: Any) -> None:
+    recipe = Recipe(epochs=20, batch_size=16, learning_rate=0.02, hidden=8, dropout=0.2)
+    head, _, trained = train(task, pair, recipe)
+    again, _, _ = train(task, pair, recipe)
+    other, _, _ = train(task, pair, recipe.model_copy(update={"seed": 1}))
+    assert bits(head) == bits(again)
+    assert bits(head) != bits(other)
+    assert not head.training
+    first = task.metrics[0]
+    assert trained.valid[first] < 1.5 if first == "mae" else trained.valid[first] > 0.9
+
+
+def test_training_leaves_the_callers_random_state_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(MOOD, ("good", "bad"), Recipe(epochs=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_training_stops_without_progress_and_keeps_the_best_epoch() -> None:
+    recipe = Recipe(epochs=200, patience=3, learning_rate=0.05)
+    scores: list[float] = []
+    head = Head(name="h", team="h", task=MOOD)
+    noise = np.random.default_rng(0)
+    labels: list[Target] = [str(noise.choice(MOOD.labels)) for _ in range(24)]
+    shuffled = data(MOOD, labels, 3)
+    for features in shuffled[2]:
+        features["tokens_NTD"][0, 0] = 0  # nothing to learn from
+
+    _, _, trained = train_head(
+        lambda: make_head(head, recipe, AVAILABLE),
+        lambda stage: (encode(stage, *shuffled), encode(stage, *data(MOOD, ("good", "bad") * 8, 2, 0))),
+        recipe,
+        on_epoch=lambda _epoch, score: scores.append(score),
+    )
+    assert trained.epochs == len(scores) < 200
+    assert trained.epochs - trained.best_epoch == 3
+    assert trained.valid["macro_f1"] == max(scores) == scores[trained.best_epoch - 1]
+
+
+def test_a_loss_that_is_no_number_names_the_step() -> None:
+    with pytest.raises(TrainingFailed, match=r"loss is nan at step 1; .* Lower learning_rate"):
+        train(MOOD, ("good", "bad"), Recipe(epochs=2), scale=float("inf"))
+
+
+def test_padding_tokens_count_for_nothing_in_the_loss() -> None:
+    task = Tag(labels=("a",))
+    targets = torch.tensor([[0, 1, IGNORED]])
+    logits = torch.randn(1, 3, 3)
+    loss = make_loss(task, Recipe(), [torch.tensor([0, 1])])
+    changed = logits.clone()
+    changed[0, 2] = 99
+    assert torch.equal(loss(logits, targets), loss(changed, targets))
+
+
+def test_class_weights_make_a_rare_class_cost_more() -> None:
+    targets = [torch.tensor(0)] * 9 + [torch.tensor(1)]
+    logits, rare = torch.zeros(2, 2), torch.tensor([0, 1])
+    logits[1, 0] = 3.0
+    plain = make_loss(MOOD, Recipe(), targets)(logits, rare)
+    weighted = make_loss(MOOD, Recipe(class_weights=True), targets)(logits, rare)
+    assert weighted > plain
+
+
+def test_the_learning_rate_rises_and_falls_once() -> None:
+    rates = [learning_rate_at(step, 100, 1.0) for step in range(100)]
+    top = rates.index(max(rates))
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert max(rates) == 1.0
+    assert 0 < rates[-1] < 0.01
+
+
+def test_a_token_that_touches_two_spans_belongs_to_the_later_and_cut_words_are_inside() -> None:
+    spans = [Span(0, 5, "a"), Span(6, 10, "b")]
+    offsets = [(0, 0), (0, 3), (3, 5), (5, 6), (6, 9), (9, 12), (0, 0)]
+    assert tag_tokens(("a", "b"), spans, offsets) == [0, 1, 2, 0, 3, 4, 0]
+
+
+def test_thresholds_go_where_f1_is_best() -> None:
+    scores = np.array([[0.9, 0.2], [0.8, 0.1], [0.3, 0.05]], np.float32)
+    wanted = np.array([[True, True], [False, True], [False, False]])
+    first, second = best_thresholds(scores, wanted)
+    assert 0.8 < first < 0.9
+    assert 0.05 < second < 0.1
