@@ -16,10 +16,9 @@ from pathlib import Path
 
 import click
 from hydrazoo.client import Client, Predictions
+from hydrazoo.client.command import describe
 from rich.console import Console
 from rich.table import Table
-
-from demo.answers import describe
 
 TEAMS = ("intent", "urgency", "topics", "pii")
 DEFAULT_PORT = 8701
