@@ -15,7 +15,7 @@ from benchmarks.texts import sample_texts
 from serving.loader import load_plan
 from serving.plan import Node
 from serving.runtimes import open_runtime
-from serving.runtimes.base import Executable
+from serving.runtimes.base import Executable, Runtime
 from zoo import Zoo
 from zoo.preprocessing import collate
 
@@ -41,17 +41,20 @@ def path_of(node: Node, head: str) -> list[str] | None:
     return next(([node.stage_digest, *path] for path in below), None)
 
 
-def run(executables: list[Executable], batch: dict[str, np.ndarray]) -> None:
-    """Run one batch down a path."""
-    tensors = dict(batch)
+def run(runtime: Runtime, executables: list[Executable], batch: dict[str, np.ndarray]) -> None:
+    """Run one batch down a path, from host memory to host memory."""
+    tensors = dict(runtime.to_device(batch))
     for executable in executables:
-        tensors.update(executable(tensors))
+        answer = executable(tensors)
+        tensors.update(answer)
+    runtime.to_host(answer)
 
 
-def measure(zoo_folder: str, head: str, seconds: float) -> RawResult:
+def measure(zoo_folder: str, head: str, seconds: float, device: str) -> RawResult:
     """Time one head's path at each batch size for about ``seconds``."""
+    runtime = open_runtime("onnx", device)
     with Zoo.open(zoo_folder) as zoo:
-        loaded = load_plan(zoo, open_runtime("onnx", "cpu"))
+        loaded = load_plan(zoo, runtime)
     version, _, _ = loaded.plan.resolve(head)
     preprocess = loaded.preprocessors[version.preprocessing]
     rows = sorted((preprocess(text) for text in sample_texts(512)), key=lambda row: row.length)
@@ -62,11 +65,11 @@ def measure(zoo_folder: str, head: str, seconds: float) -> RawResult:
     for size in BATCH_SIZES:
         batches = [collate(rows[start : start + size], preprocess) for start in range(0, len(rows), size)]
         np.random.default_rng(0).shuffle(batches)
-        run(executables, batches[0])
+        run(runtime, executables, batches[0])
         times_s: list[float] = []
         while sum(times_s) < seconds:
             started = time.perf_counter()
-            run(executables, batches[len(times_s) % len(batches)])
+            run(runtime, executables, batches[len(times_s) % len(batches)])
             times_s.append(time.perf_counter() - started)
         rows_per_s[size] = size * len(times_s) / sum(times_s)
         if size == 1:
@@ -75,9 +78,9 @@ def measure(zoo_folder: str, head: str, seconds: float) -> RawResult:
 
 
 def main() -> None:
-    """Read {zoo, head, seconds} as JSON from the command line and print the result as JSON."""
+    """Read {zoo, head, seconds, device} as JSON from the command line and print the result as JSON."""
     order = json.loads(sys.argv[1])
-    print(json.dumps(asdict(measure(order["zoo"], order["head"], order["seconds"]))))
+    print(json.dumps(asdict(measure(order["zoo"], order["head"], order["seconds"], order["device"]))))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,16 @@ def child(module: str, order: dict[str, object]) -> dict[str, Any]:
 @contextlib.contextmanager
 def serving(zoo: Path, address: str, *flags: str) -> Iterator[psutil.Process]:
     """Run ``zoo serve`` on a zoo, and yield its process when it is ready."""
-    command = [str(Path(sys.executable).with_name("zoo")), "serve", "--zoo", str(zoo), "--address", address, *flags]
+    command = [
+        str(Path(sys.executable).with_name("zoo")),
+        "serve",
+        "--zoo",
+        str(zoo),
+        "--address",
+        address,
+        "--no-access-log",
+        *flags,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with Client(address) as client:
@@ -55,14 +64,14 @@ def serving(zoo: Path, address: str, *flags: str) -> Iterator[psutil.Process]:
         process.wait(30)
 
 
-def one_round(zoo: Path, address: str, seconds: float) -> dict[str, float]:
+def one_round(zoo: Path, address: str, seconds: float, device: str) -> dict[str, float]:
     """Measure everything that is compared, once: raw engine, server at each concurrency, one head and eight."""
     heads = head_names(FEW)
-    raw = child("benchmarks.raw_engine", {"zoo": str(zoo), "head": heads[0], "seconds": seconds})
+    raw = child("benchmarks.raw_engine", {"zoo": str(zoo), "head": heads[0], "seconds": seconds, "device": device})
     found = {f"raw rows/s, batch {size}": rows for size, rows in raw["rows_per_s"].items()}
     found["raw best rows/s"] = max(raw["rows_per_s"].values())
     found["raw alone ms"] = raw["alone_ms"]
-    with serving(zoo, address):
+    with serving(zoo, address, "--device", device):
         for callers in CALLERS:
             for asked in (1, FEW):
                 order = {"address": address, "heads": heads[:asked], "callers": callers, "seconds": seconds}
@@ -72,9 +81,9 @@ def one_round(zoo: Path, address: str, seconds: float) -> dict[str, float]:
     return found
 
 
-def memory_mb(zoo: Path, address: str) -> float:
+def memory_mb(zoo: Path, address: str, device: str) -> float:
     """Return the resident memory of a server that has loaded a zoo and answered once."""
-    with serving(zoo, address) as process, Client(address) as client:
+    with serving(zoo, address, "--device", device) as process, Client(address) as client:
         client.predict(text="hello", heads=head_names(1))
         return float(process.memory_info().rss) / 2**20
 
@@ -119,11 +128,11 @@ def print_heads(rounds: Sequence[dict[str, float]]) -> None:
     console.print(table)
 
 
-def print_memory(folder: Path, address: str, zoo: Path) -> None:
+def print_memory(folder: Path, address: str, zoo: Path, source: str, device: str) -> None:
     """Print what a further head adds to the server's memory, beside the bytes of its ONNX file."""
     many = folder / "many"
-    make_zoo(many, MANY)
-    few_mb, many_mb = memory_mb(zoo, address), memory_mb(many, address)
+    make_zoo(many, MANY, source=source)
+    few_mb, many_mb = (memory_mb(each, address, device) for each in (zoo, many))
     per_head_kib = 1024 * (many_mb - few_mb) / (MANY - FEW)
     console.print(
         f"Memory: {FEW} heads {few_mb:.0f} MiB, {MANY} heads {many_mb:.0f} MiB; {per_head_kib:.0f} KiB a further head"
@@ -134,20 +143,22 @@ def print_memory(folder: Path, address: str, zoo: Path) -> None:
 @click.option("--rounds", default=3, show_default=True, help="How often everything is measured.")
 @click.option("--seconds", default=3.0, show_default=True, help="How long each figure is measured, each round.")
 @click.option("--address", default="localhost:8799", show_default=True, help="Where the server listens.")
-def main(rounds: int, seconds: float, address: str) -> None:
+@click.option("--source", default="minilm", show_default=True, help="The backbone, as `zoo backbone add` takes it.")
+@click.option("--device", default="cpu", show_default=True, help="Where the stages run, here and in the raw engine.")
+def main(rounds: int, seconds: float, address: str, source: str, device: str) -> None:
     """Measure the server beside raw ONNX Runtime."""
     console.print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"onnxruntime {onnxruntime.__version__}; {rounds} rounds of {seconds:g} s a figure, medians"
+        f"onnxruntime {onnxruntime.__version__} on {device}; {rounds} rounds of {seconds:g} s a figure, medians"
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         zoo = folder / "few"
-        make_zoo(zoo, FEW)
-        found = [one_round(zoo, address, seconds) for _ in range(rounds)]
+        make_zoo(zoo, FEW, source=source)
+        found = [one_round(zoo, address, seconds, device) for _ in range(rounds)]
         print_throughput(found)
         print_heads(found)
-        print_memory(folder, address, zoo)
+        print_memory(folder, address, zoo, source, device)
 
 
 if __name__ == "__main__":
