@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from serving.errors import InvalidRequest
 from zoo.manifest import DType
 
-__all__ = ["DATATYPES", "DTYPES", "array_of_bytes", "datatype_of", "decode_elements", "decode_raw", "encode_raw"]
+__all__ = [
+    "DATATYPES",
+    "DTYPES",
+    "array_of_bytes",
+    "check_axes",
+    "datatype_of",
+    "decode_elements",
+    "decode_raw",
+    "encode_raw",
+]
 
 DATATYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
@@ -102,7 +111,7 @@ def decode_elements(name: str, datatype: str, shape: Sequence[int], elements: Se
     if dtype.hasobject:
         return array_of_bytes(elements).reshape(shape)
     try:
-        return np.array(elements, dtype).reshape(shape)
+        return np.array(list(elements), dtype).reshape(shape)
     except (OverflowError, TypeError, ValueError):
         raise InvalidRequest(f"Input {name!r} has an element that is no {datatype}.") from None
 
@@ -139,13 +148,22 @@ def _dtype(name: str, datatype: str) -> np.dtype[Any]:
         ) from None
 
 
-def _count(name: str, shape: Sequence[int]) -> int:
-    """Return the number of elements; Python's integers do not overflow, and nothing is allocated."""
+def check_axes(name: str, shape: Sequence[int]) -> None:
+    """See that a shape is one; multiplying a million axes would take hours, in integers that do not overflow.
+
+    Raises:
+        InvalidRequest: too many axes, or one that is not positive.
+    """
     if len(shape) > MAX_AXES or min(shape, default=1) < 1:
         raise InvalidRequest(
             f"Input {name!r} has the shape {list(shape)[: MAX_AXES + 1]}; expected at most {MAX_AXES} axes, each of "
             "size 1 or more."
         )
+
+
+def _count(name: str, shape: Sequence[int]) -> int:
+    """Return the number of elements; Python's integers do not overflow, and nothing is allocated."""
+    check_axes(name, shape)
     return math.prod(shape)
 
 

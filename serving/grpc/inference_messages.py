@@ -8,6 +8,7 @@ from hydrazoo.inference import open_inference_pb2 as pb
 from numpy.typing import NDArray
 
 from serving import codec
+from serving.bounds import MAX_OUTPUTS, MAX_TENSORS, check_count, check_name
 from serving.errors import InvalidRequest
 from serving.handlers.asked import SEPARATOR
 from serving.handlers.inference import InferRequest, InferResponse
@@ -40,12 +41,14 @@ def infer_request(message: pb.ModelInferRequest, *, max_rows: int) -> InferReque
         max_rows: how many rows, and elements of a BYTES tensor, one request may hold.
 
     Raises:
-        InvalidRequest: tensors that are not what they claim, or parameters that this server cannot honour.
+        InvalidRequest: tensors that are not what they claim or too many, or parameters that this server cannot honour.
     """
+    check_count("inputs", len(message.inputs), MAX_TENSORS)
+    check_count("outputs", len(message.outputs), MAX_OUTPUTS)
     for sent in message.inputs:
-        _check_parameters(sent.name, sent.parameters)
+        _check_tensor(sent.name, sent.parameters)
     for wanted in message.outputs:
-        _check_parameters(wanted.name, wanted.parameters)
+        _check_tensor(wanted.name, wanted.parameters)
     return InferRequest(
         model=message.model_name,
         version=message.model_version,
@@ -84,7 +87,8 @@ def infer_response(message: pb.ModelInferRequest, response: InferResponse) -> pb
     return encoded
 
 
-def _check_parameters(name: str, parameters: Mapping[str, pb.InferParameter]) -> None:
+def _check_tensor(name: str, parameters: Mapping[str, pb.InferParameter]) -> None:
+    check_name("tensor name", name)
     for parameter, why in _REFUSED.items():
         if parameter in parameters:
             raise InvalidRequest(f"Tensor {name!r} has the parameter {parameter!r}. {why}")
@@ -108,10 +112,11 @@ def _inputs(message: pb.ModelInferRequest, max_rows: int) -> dict[str, NDArray[A
 
 def _check_rows(tensor: pb.ModelInferRequest.InferInputTensor, max_rows: int) -> None:
     """Refuse what would be taken apart element by element only to be refused then."""
+    codec.check_axes(tensor.name, tensor.shape)
     rows = math.prod(tensor.shape) if tensor.datatype == "BYTES" else next(iter(tensor.shape), 0)
     if rows > max_rows:
         raise InvalidRequest(
-            f"Input {tensor.name!r} has the shape {list(tensor.shape)[: codec.MAX_AXES]}; a request holds at most "
+            f"Input {tensor.name!r} has the shape {list(tensor.shape)}; a request holds at most "
             f"{max_rows} rows. Send the rest in further ones."
         )
 
@@ -135,4 +140,4 @@ def _elements(tensor: pb.ModelInferRequest.InferInputTensor) -> Sequence[Any]:
         raise InvalidRequest(
             f"Input {tensor.name!r} is {tensor.datatype} and has elements in {' and '.join(found)}; send {expected}."
         )
-    return list(getattr(tensor.contents, wanted)) if wanted else []
+    return getattr(tensor.contents, wanted) if wanted else ()

@@ -8,6 +8,7 @@ from hydrazoo.predict.v1 import predict_pb2_grpc
 from numpy.typing import NDArray
 
 from serving import codec
+from serving.bounds import MAX_HEADS, MAX_TENSORS, check_count, check_name
 from serving.errors import InvalidRequest
 from serving.grpc.guard import Context
 from serving.grpc.timing import deadline_of
@@ -44,9 +45,10 @@ def predict_request(message: pb.PredictRequest) -> PredictRequest:
     """Decode a request.
 
     Raises:
-        InvalidRequest: there is no input, or tensors are not what they claim.
+        InvalidRequest: there is no input, tensors are not what they claim, or there is too much of something.
     """
-    choices = tuple(HeadChoice(head=head.name, version=_version(head)) for head in message.heads)
+    check_count("heads", len(message.heads), MAX_HEADS)
+    choices = tuple(HeadChoice(head=check_name("head", head.name), version=_version(head)) for head in message.heads)
     return PredictRequest(raw=_raw(message), heads=choices, request_id=message.request_id)
 
 
@@ -60,7 +62,7 @@ def predict_response(response: PredictResponse) -> pb.PredictResponse:
 
 
 def _version(head: pb.HeadSelector) -> str:
-    return str(head.number) if head.WhichOneof("version") == "number" else head.alias
+    return str(head.number) if head.WhichOneof("version") == "number" else check_name("alias", head.alias)
 
 
 def _raw(message: pb.PredictRequest) -> Raw:
@@ -75,7 +77,8 @@ def _raw(message: pb.PredictRequest) -> Raw:
 
 
 def _tensors(message: pb.TensorInput) -> Arrays:
-    arrays = {tensor.name: _tensor(tensor) for tensor in message.tensors}
+    check_count("tensors", len(message.tensors), MAX_TENSORS)
+    arrays = {check_name("tensor name", tensor.name): _tensor(tensor) for tensor in message.tensors}
     if len(arrays) < len(message.tensors):
         raise InvalidRequest("The request has two tensors of one name; send each once.")
     return arrays

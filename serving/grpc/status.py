@@ -22,6 +22,9 @@ ERROR_CODE_KEY = "hydrazoo-error-code"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 """Trailing metadata that gRPC's own retries obey: how long to wait before the next try."""
 
+MAX_MESSAGE_BYTES = 2000
+"""Of a message; gRPC takes up to three for each that is not ASCII, and its clients drop trailers of more than 8 KiB."""
+
 PUSHBACK_MS = 100
 """About what a full queue takes to drain by one batch."""
 
@@ -77,11 +80,16 @@ def refusal(error: Exception) -> Refusal:
     """Return how a call that raised ``error`` ends; what nobody foresaw is logged, and the caller gets the log's id."""
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), StatusCode.INTERNAL)
     if status is not StatusCode.INTERNAL or isinstance(error, StageFailed):  # which has its log's id already
-        return Refusal(status=status, message=str(error), code=_code(error))
+        return Refusal(status=status, message=_shortened(str(error)), code=_code(error))
     incident = secrets.token_hex(6)
     logger.error("%s: a call failed", incident, exc_info=error)
     message = f"The server failed on this call. Its log has the cause under {incident}; tell its operators that id."
     return Refusal(status=status, message=message, code=_code(error))
+
+
+def _shortened(message: str) -> str:
+    data = message.encode(errors="replace")
+    return message if len(data) <= MAX_MESSAGE_BYTES else f"{data[:MAX_MESSAGE_BYTES].decode(errors='ignore')}…"
 
 
 def _code(error: Exception) -> str:

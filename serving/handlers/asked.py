@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving.bounds import MAX_HEADS, check_count, check_name
 from serving.errors import InvalidRequest
 from serving.plan import Plan, ServedVersion
 from zoo.manifest import ImagePreprocessing, TensorSpec, TextPreprocessing
@@ -31,10 +32,12 @@ def asked_heads(plan: Plan, name: str, version: str) -> tuple[Asked, ...]:
         version: a number or an alias, for every head of the name; empty for the default.
 
     Raises:
-        InvalidRequest: a head is asked twice.
+        InvalidRequest: a head is asked twice, or more are asked than one request may.
         UnknownModel: one of them is not loaded.
     """
-    heads = name.split(SEPARATOR)
+    check_count("heads", name.count(SEPARATOR) + 1, MAX_HEADS)
+    heads = [check_name("model name", head) for head in name.split(SEPARATOR)]
+    check_name("model version", version)
     if len(set(heads)) < len(heads):
         raise InvalidRequest(f"The model name {name!r} asks a head twice; name each once.")
     found = (plan.resolve(head, version) for head in heads)

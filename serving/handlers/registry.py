@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from serving.bounds import check_name
 from serving.errors import InvalidRequest
 from zoo import Zoo
 from zoo.registry.records import HeadSummary, Promotion, Resolved, Version
@@ -41,7 +42,7 @@ class RegistryHandler:
 
     async def versions(self, head: str, page_size: int, page_token: str) -> Page[Version]:
         """Return a page of the versions of a head, newest first; NotFound if there is no such head."""
-        versions = await asyncio.to_thread(self._zoo.versions, head)
+        versions = await asyncio.to_thread(self._zoo.versions, check_name("head", head))
         return _page(versions, page_size, page_token, key=lambda version: str(version.number))
 
     async def version(self, reference: str) -> tuple[Version, bytes]:
@@ -52,15 +53,15 @@ class RegistryHandler:
             InvalidReference: it is none.
             Corrupt: the manifest's bytes are damaged or gone.
         """
-        return await asyncio.to_thread(self._version, reference)
+        return await asyncio.to_thread(self._version, check_name("reference", reference))
 
     async def resolve(self, reference: str) -> Resolved:
         """Return what a reference means now; NotFound or InvalidReference if it means nothing."""
-        return await asyncio.to_thread(self._zoo.resolve, reference)
+        return await asyncio.to_thread(self._zoo.resolve, check_name("reference", reference))
 
     async def promotions(self, head: str, alias: str, page_size: int, page_token: str) -> Page[Promotion]:
         """Return a page of the promotions of a head, newest first; NotFound if there is no such head."""
-        promotions = await asyncio.to_thread(self._promotions, head, alias)
+        promotions = await asyncio.to_thread(self._promotions, check_name("head", head), check_name("alias", alias))
         return _page(promotions, page_size, page_token, key=lambda promotion: str(promotion.id))
 
     def _version(self, reference: str) -> tuple[Version, bytes]:
@@ -81,6 +82,7 @@ def _page(items: Sequence[ItemT], size: int, token: str, *, key: Callable[[ItemT
     Page(items=('c',), next_token='')
     """
     keys = [key(item) for item in items]
+    check_name("page token", token)
     if token and token not in keys:
         raise InvalidRequest(f"The page token {token!r} is none that this list gave; ask for the first page again.")
     start = keys.index(token) + 1 if token else 0
