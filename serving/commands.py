@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+STDERR = 2
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -80,10 +81,11 @@ def serve(
     """
     from serving.batching import Limits
     from serving.loader import load_plan
+    from serving.logs import BackgroundLog, write_to
     from serving.runtimes import open_runtime
     from serving.server import Server, ServerLimits
 
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[BackgroundLog(write_to(STDERR))])
     logging.getLogger("serving.access").disabled = not access_log
     runtime = open_runtime(runtime_name, device)
     with open_zoo(context) as zoo:

@@ -67,6 +67,18 @@ def test_a_signal_stops_the_server_in_order_with_exit_code_0(tiny: TinyZoo, numb
         assert server.stop(number) == 0
 
 
+def test_a_log_that_nobody_reads_holds_neither_requests_nor_the_end(tiny: TinyZoo) -> None:
+    with serving(tiny.folder, log_to_pipe=True) as server:
+        with grpc.insecure_channel(server.address) as channel:
+            stub = predict_pb2_grpc.PredictServiceStub(channel)
+            request = predict_pb2.PredictRequest(text="hello", heads=[{"name": "intent"}], request_id="a" * 200)
+            for _ in range(500):  # lines of 300 characters and more, into a pipe that holds 64 KiB
+                stub.Predict(request, timeout=5)
+        assert server.stop() == 0
+        assert server.process.stderr is not None
+        assert server.process.stderr.read().count("rpc=Predict") > 50
+
+
 def test_a_taken_port_is_one_line_and_exit_code_1(tiny: TinyZoo) -> None:
     with serving(tiny.folder, "--head", "intent") as server:
         second = run(tiny.folder, "--address", server.address)

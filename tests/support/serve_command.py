@@ -37,12 +37,14 @@ def serve_arguments(zoo: Path, *options: str) -> list[str]:
 
 
 @contextmanager
-def serving(zoo: Path, *options: str) -> Iterator[Serving]:
-    """Run ``zoo serve`` on a free port until the block ends."""
+def serving(zoo: Path, *options: str, log_to_pipe: bool = False) -> Iterator[Serving]:
+    """Run ``zoo serve`` on a free port until the block ends; its log goes to a file, or to a pipe that nobody reads."""
     arguments = serve_arguments(zoo, "--address", "localhost:0", "--json", *options)
     with (
-        tempfile.TemporaryFile("w+") as log,  # a pipe that nobody reads would fill up, and hold the server still
-        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE if log_to_pipe else log, text=True
+        ) as process,
     ):
         try:
             assert process.stdout is not None
