@@ -151,7 +151,8 @@ class Server:
 
     def _services(self) -> Services:
         rows = min(self._limits.max_request_rows, self._limits.batching.max_waiting_rows)
-        self._asker = Asker(self._engine, max_request_rows=rows)
+        waiting = self._limits.batching.max_waiting_rows
+        self._asker = Asker(self._engine, max_request_rows=rows, max_preparing_rows=waiting)
         log = AccessLog(time.monotonic)
         platform = f"hydrazoo_{self._runtime.name}"
         return Services(

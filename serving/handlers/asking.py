@@ -1,27 +1,25 @@
 """From raw inputs to every head's outputs: preprocess, submit, and put the answers of one request together."""
 
 import asyncio
-import os
 from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from serving.engine import Engine
 from serving.errors import InvalidRequest
+from serving.handlers.preparing import Preparation
 from serving.plan import ServedVersion
 from serving.runtimes.base import Arrays
-from zoo.errors import InvalidInput
 from zoo.manifest import TensorSpec
-from zoo.preprocessing import Preprocessor, Row
+from zoo.preprocessing import Row
 from zoo.preprocessing.row import Raw
 
 __all__ = ["Answered", "Asker"]
 
 T = TypeVar("T")
 
-INLINE_BYTES = 2048
-"""What is preprocessed on the event loop: a thread would cost more than a short text takes (tens of microseconds)."""
+MAX_PREPARING_ROWS = 1024
+MAX_PREPARING_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +38,21 @@ class Asker:
     Args:
         engine: answers preprocessed rows.
         max_request_rows: how many inputs one request may hold.
+        max_preparing_rows: how many inputs may wait for preprocessing.
+        max_preparing_bytes: how many bytes these may have.
     """
 
-    def __init__(self, engine: Engine, *, max_request_rows: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        max_request_rows: int,
+        max_preparing_rows: int = MAX_PREPARING_ROWS,
+        max_preparing_bytes: int = MAX_PREPARING_BYTES,
+    ) -> None:
         self.engine = engine
         self.max_request_rows = max_request_rows
-        self._threads = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="hydrazoo-preprocess")
+        self._preparation = Preparation(max_rows=max_preparing_rows, max_bytes=max_preparing_bytes)
 
     async def ask(
         self, raws: Sequence[Raw], served: Sequence[ServedVersion], *, deadline: float | None
@@ -57,6 +64,7 @@ class Asker:
         Raises:
             InvalidRequest: no input, or more than one request may hold.
             InvalidInput: an input does not fit a version's preprocessing; of several, the text says which.
+            Overloaded: too much waits for preprocessing.
             ServingError: whatever the engine refuses.
         """
         if not 0 < len(raws) <= self.max_request_rows:
@@ -66,7 +74,14 @@ class Asker:
         groups: dict[str, list[ServedVersion]] = {}
         for version in dict.fromkeys(served):
             groups.setdefault(version.preprocessing, []).append(version)
-        rows = {digest: await self._rows(raws, versions[0]) for digest, versions in groups.items()}
+        if len(raws) * len(groups) > self.max_request_rows:
+            raise InvalidRequest(
+                f"The request has {len(raws)} rows, for heads of {len(groups)} ways to preprocess each; one request "
+                f"holds at most {self.max_request_rows} of them together. Ask such heads apart, or send fewer rows."
+            )
+        rows = {}
+        for digest, versions in groups.items():
+            rows[digest] = await self._preparation.rows(raws, self.engine.preprocessor(versions[0]))
         submitted = [self.engine.submit_all(rows[digest], group, deadline=deadline) for digest, group in groups.items()]
         answers = [await submitted[0]] if len(submitted) == 1 else await _all_or_none(submitted)
         return [
@@ -83,35 +98,7 @@ class Asker:
 
     def close(self) -> None:
         """Let the preprocessing threads go."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _rows(self, raws: Sequence[Raw], version: ServedVersion) -> list[Row]:
-        preprocessor = self.engine.preprocessor(version)
-        if sum(map(_size, raws)) <= INLINE_BYTES:
-            return _preprocess(raws, preprocessor)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _preprocess, raws, preprocessor)
-
-
-def _size(raw: Raw) -> int:
-    """Return about how many bytes an input has.
-
-    >>> _size("four")
-    4
-    """
-    return sum(array.nbytes for array in raw.values()) if isinstance(raw, Mapping) else len(raw)
-
-
-def _preprocess(raws: Sequence[Raw], preprocessor: Preprocessor) -> list[Row]:
-    rows = []
-    for position, raw in enumerate(raws):
-        try:
-            rows.append(preprocessor(raw))
-        except InvalidInput as error:
-            if len(raws) == 1:
-                raise
-            raise type(error)(f"Row {position} of {len(raws)}: {error}") from error
-    return rows
+        self._preparation.close()
 
 
 async def _all_or_none(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -2,21 +2,25 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
 from serving.engine import Engine
-from serving.errors import InvalidRequest, Unavailable, UnknownModel
+from serving.errors import InvalidRequest, Overloaded, Unavailable, UnknownModel
 from serving.handlers import AccessLog, Admission, Asker, InferenceHandler, ModelsHandler
 from serving.handlers.asked import asked_heads
 from serving.handlers.inference import InferRequest
 from serving.plan import ServedVersion
-from tests.support.fake_runtime import IDS, PREPROCESSING, FakeRuntime, expected, loaded_plan, served
+from tests.support.fake_runtime import IDS, PREPROCESSING, FakeRuntime, expected, loaded_plan, row, served
 from zoo.errors import InvalidInput
-from zoo.manifest import TensorPreprocessing, TensorSpec
+from zoo.manifest import Preprocessing, TensorPreprocessing, TensorSpec
+from zoo.preprocessing import Row
+from zoo.preprocessing.row import Raw
 
 T = TypeVar("T")
 
@@ -41,7 +45,9 @@ class Desk:
 
     def __init__(self, *versions: ServedVersion) -> None:
         self.runtime = FakeRuntime()
-        self.engine = Engine(loaded_plan(versions, self.runtime), self.runtime)
+        loaded = loaded_plan(versions, self.runtime)
+        self.preprocessors = dict(loaded.preprocessors)
+        self.engine = Engine(replace(loaded, preprocessors=self.preprocessors), self.runtime)
         self.engine.start()
         self.asker = Asker(self.engine, max_request_rows=4)
         self.admission = Admission()
@@ -113,6 +119,15 @@ def test_more_rows_than_a_request_may_hold_are_refused() -> None:
     at_desk(work)
 
 
+def test_rows_are_counted_once_for_each_way_to_preprocess_them() -> None:
+    async def work(desk: Desk) -> None:
+        request = InferRequest(model="intent+other", inputs=ids_of(*[[1]] * 3))
+        with pytest.raises(InvalidRequest, match=r"3 rows, for heads of 2 ways to preprocess each; .* at most 4"):
+            await desk.inference.infer(request, deadline=None)
+
+    at_desk(work, INTENT, OTHER)
+
+
 def test_a_request_too_big_for_the_loop_is_preprocessed_in_a_thread() -> None:
     async def work(desk: Desk) -> None:
         long = list(range(2000))
@@ -120,6 +135,62 @@ def test_a_request_too_big_for_the_loop_is_preprocessed_in_a_thread() -> None:
         np.testing.assert_array_equal(response.outputs["tags_NT"], [expected(TAG, long)])
 
     at_desk(work)
+
+
+class SlowPreprocessor:
+    """Takes images, and waits in each until it is let go; notes on which threads."""
+
+    spec: Preprocessing = PREPROCESSING
+    declared = (IDS, OTHER_MASK)
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        self.threads: list[str] = []
+
+    def __call__(self, raw: Raw) -> Row:
+        self.threads.append(threading.current_thread().name)
+        self.released.wait(10)
+        return row(1, 2)
+
+
+def at_slow_desk(work: Callable[[Desk, SlowPreprocessor], Awaitable[T]]) -> T:
+    slow = SlowPreprocessor()
+
+    async def run(desk: Desk) -> T:
+        desk.preprocessors[INTENT.preprocessing] = slow
+        try:
+            return await work(desk, slow)
+        finally:
+            slow.released.set()
+
+    return at_desk(run, INTENT)
+
+
+def test_an_image_is_never_decoded_on_the_event_loop_however_few_bytes_it_has() -> None:
+    async def work(desk: Desk, slow: SlowPreprocessor) -> None:
+        slow.released.set()
+        await desk.asker.ask([b"a bomb of few bytes"], [INTENT], deadline=None)
+        assert slow.threads
+        assert threading.current_thread().name not in slow.threads
+
+    at_slow_desk(work)
+
+
+def test_inputs_that_wait_for_preprocessing_are_bounded_as_those_that_wait_for_the_device() -> None:
+    async def work(desk: Desk, slow: SlowPreprocessor) -> None:
+        asker = Asker(desk.engine, max_request_rows=4, max_preparing_rows=6, max_preparing_bytes=100)
+        first = asyncio.ensure_future(asker.ask([b"image"] * 4, [INTENT], deadline=None))
+        await asyncio.sleep(0.01)
+        with pytest.raises(Overloaded, match=r"4 rows .* are being preprocessed"):
+            await asker.ask([b"image"] * 3, [INTENT], deadline=None)
+        with pytest.raises(Overloaded, match="20 bytes"):
+            await asker.ask([bytes(90)], [INTENT], deadline=None)
+        slow.released.set()
+        assert len(await first) == 4
+        assert len(await asker.ask([bytes(200)], [INTENT], deadline=None)) == 1, "alone, any size is let in"
+        asker.close()
+
+    at_slow_desk(work)
 
 
 def test_a_closed_door_refuses_and_waits_for_those_inside() -> None:
