@@ -1,6 +1,7 @@
 """Frozen features: computed once per input, kept in the zoo's feature cache, and used by every epoch and every head."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class Prefix(Protocol):
         ...
 
     def run(self, batch: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-        """Return the tensors computed from a batch, by name, each with N rows."""
+        """Return the tensors computed from a batch, by name, each with N rows; several threads may call it."""
         ...
 
 
@@ -42,6 +43,7 @@ def features_of(
     prefix: Prefix,
     preprocessor: Preprocessor,
     cache: FeatureCache,
+    workers: int = 1,
     on_rows: OnRows = lambda _done, _total: None,
 ) -> list[dict[str, NDArray[Any]]]:
     """Return, for each row, every tensor known after the prefix: its own, and those that the prefix computes.
@@ -54,6 +56,7 @@ def features_of(
         prefix: the frozen stages.
         preprocessor: what made the rows.
         cache: where features are kept.
+        workers: how many batches are computed side by side.
         on_rows: told about progress.
 
     Returns:
@@ -63,11 +66,11 @@ def features_of(
     known = dict(cache.get_many(prefix.path_digest, spec_digest, [row.digest for row in rows]))
     missing = list({row.digest: row for row in rows if row.digest not in known}.values())
     on_rows(len(rows) - len(missing), len(rows))
-    for batch in batches_by_length(missing):
-        found = _compute(batch, prefix, preprocessor)
-        cache.put_many(prefix.path_digest, spec_digest, found)
-        known |= found
-        on_rows(sum(row.digest in known for row in rows), len(rows))
+    with ThreadPoolExecutor(workers) as pool:
+        for found in pool.map(lambda batch: _compute(batch, prefix, preprocessor), batches_by_length(missing)):
+            cache.put_many(prefix.path_digest, spec_digest, found)
+            known |= found
+            on_rows(sum(row.digest in known for row in rows), len(rows))
     return [{**row.tensors, **known[row.digest]} for row in rows]
 
 

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from backbone.stage import Stage
 from heads.base.edges import edge_rows
 from heads.base.targets import found_target
+from heads.base.threads import one_thread
 from zoo import Zoo
-from zoo.export import ExportedStage, check_parity, cycle_batches, measure_parity
+from zoo.export import ExportedStage, ParityBench, check_parity, cycle_batches, measure_parity
 from zoo.export.parity import RunnableFormat
 from zoo.manifest import Answer, Format, Parity
 from zoo.preprocessing import Preprocessor, Row, collate
@@ -33,6 +34,8 @@ def prove_parity(
     rows: Sequence[Row],
     preprocessor: Preprocessor,
     answer: Answer,
+    *,
+    bench: ParityBench | None = None,
 ) -> dict[Format, Parity]:
     """Run whole paths, in torch and in every exported format, and compare outputs and typed answers.
 
@@ -42,13 +45,15 @@ def prove_parity(
         rows: the head's own test inputs; edge inputs are added to them.
         preprocessor: of the path.
         answer: how outputs become an answer.
+        bench: where loaded stages are kept; give the same one for heads that share stages.
 
     Raises:
         ParityMissed: an export is too far from the torch model.
     """
     # Edge inputs first: the longest of all then shares a small batch, and does not pad a large one.
     batches = _Batches([*edge_rows(preprocessor), *rows], preprocessor, answer)
-    measured = measure_parity(stages, exported, batches, batches.answers)
+    with one_thread():
+        measured = measure_parity(stages, exported, batches, batches.answers, bench=bench)
     check_parity(measured)
     return measured
 

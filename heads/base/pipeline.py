@@ -1,5 +1,6 @@
 """What a build does when there is something to build: features, training, gate, export, parity. Imports torch."""
 
+import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -16,10 +17,11 @@ from heads.base.parity import exported_from, prove_parity
 from heads.base.phases import Phases
 from heads.base.prefix import FrozenPrefix
 from heads.base.targets import answer_of, best_thresholds
+from heads.base.threads import one_thread, workers
 from heads.base.training import Encoded, answers_of, encode, outputs_of, train_head
 from zoo import Zoo
 from zoo.errors import InvalidInput, InvalidLabels
-from zoo.export import ExportedStage, export_stage
+from zoo.export import ExportedStage, ParityBench, export_stage
 from zoo.labels import Example
 from zoo.manifest import Answer, GateResult, Metrics, Signature, StageRef, VersionManifest
 from zoo.preprocessing import Preprocessor, Row, load_preprocessor
@@ -53,7 +55,7 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
     with phases.phase("parity"):
         shared = [exported_from(zoo, stage.digest) for stage in ingredients.shared]
         stages, exports = [*bench.prefix.to_cpu(), head], [*shared, exported]
-        parity = prove_parity(stages, exports, test_rows, bench.preprocessor, answer)
+        parity = prove_parity(stages, exports, test_rows, bench.preprocessor, answer, bench=_parity_bench())
     own = _store(zoo, exported)
     package = ingredients.package.head
     return VersionManifest(
@@ -96,12 +98,13 @@ class _Bench:
         return [self._row(example) for example in examples]
 
     def features(self, rows: Sequence[Row]) -> list[dict[str, np.ndarray]]:
-        with self._phases.phase("features"):
+        with self._phases.phase("features"), one_thread():
             return features_of(
                 rows,
                 prefix=self.prefix,
                 preprocessor=self.preprocessor,
                 cache=self._zoo.features,
+                workers=workers(),
                 on_rows=self._phases.at,
             )
 
@@ -152,6 +155,12 @@ def _judge(
         data = encode(head, examples, rows, features)
         metrics = measure_slices(head.task, examples, answers_of(answer, outputs_of(head, data), rows))
         return metrics, check_gate(ingredients.package.head, metrics), rows
+
+
+@functools.cache
+def _parity_bench() -> ParityBench:
+    """One for the process: stages that were loaded for one head are there for the next."""
+    return ParityBench()
 
 
 def _store(zoo: Zoo, exported: ExportedStage) -> StageRef:

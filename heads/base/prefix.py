@@ -1,6 +1,7 @@
 """The frozen part of a path in torch: rebuilt from the backbone's source, and checked to be what the zoo has."""
 
 import functools
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class FrozenPrefix:
         self._split = tuple(int(stage.architecture["blocks"][0]) for stage in stages)
         self._count = count
         self._loaded: tuple[Stage, ...] = ()
+        self._loading = threading.Lock()
 
     def stages(self) -> tuple[Stage, ...]:
         """Return the stages in torch, on the CPU, in eval mode, loading them at the first call.
@@ -44,9 +46,10 @@ class FrozenPrefix:
         Raises:
             BackboneChanged: the source now gives other stages than the zoo has.
         """
-        if not self._loaded:
-            self._loaded = self._load()
-        return self._loaded
+        with self._loading:
+            if not self._loaded:
+                self._loaded = self._load()
+            return self._loaded
 
     def run(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the stages on a batch, on the GPU if there is one; return the tensors that they computed."""

@@ -4,7 +4,6 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from heads.base.metrics import measure, watched_score
 from heads.base.modules import HeadStage
 from heads.base.recipe import Recipe
 from heads.base.targets import answer_of, encode_target, found_target
+from heads.base.threads import one_thread
 from zoo.labels import Example, Target
 from zoo.manifest import Answer
 from zoo.preprocessing import Row
@@ -28,6 +28,7 @@ __all__ = ["Encoded", "Trained", "answers_of", "encode", "learning_rate_at", "ou
 
 _WARM_UP = 0.1
 _ROWS_AT_ONCE = 64
+_BATCHES_SORTED_TOGETHER = 8
 
 OnEpoch = Callable[[int, float], None]
 """Told each epoch's number (from 1) and its validation score; for a progress bar."""
@@ -41,6 +42,10 @@ class Encoded:
     targets: list[Tensor]
     wanted: list[Target]
     rows: list[Row]
+
+    def size(self, row: int) -> int:
+        """Return the size of a row's first axis, which ragged rows are padded on."""
+        return len(self.reduced[row][0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +99,7 @@ def train_head(
         TrainingFailed: the loss is not a number.
     """
     started = time.monotonic()
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(recipe.seed)
         head = make()
         train, valid = split(head)
@@ -133,17 +138,6 @@ def learning_rate_at(step: int, steps: int, peak: float) -> float:
     return peak * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread: sums then have one order on every machine, and a small head is no slower for it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 class _Best:
     """Keeps the weights of the epoch with the best validation score; of equal scores, the one of least loss."""
 
@@ -168,16 +162,25 @@ class _Best:
 def _epochs(head: HeadStage, train: Encoded, recipe: Recipe) -> Iterator[int]:
     loss = make_loss(head.task, recipe, train.targets)
     optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    a_pass = math.ceil(len(train.reduced) / recipe.batch_size)
+    steps = recipe.epochs * math.ceil(len(train.rows) / recipe.batch_size)
+    step = 0
     for epoch in range(1, recipe.epochs + 1):
         head.train()
-        order = torch.randperm(len(train.reduced)).tolist()
-        for index in range(a_pass):
-            step = (epoch - 1) * a_pass + index
+        for chosen in _shuffled_batches(train, recipe.batch_size):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, recipe.epochs * a_pass, recipe.learning_rate)
-            _step(head, train, order[index * recipe.batch_size :][: recipe.batch_size], loss, optimizer, step)
+                group["lr"] = learning_rate_at(step, steps, recipe.learning_rate)
+            _step(head, train, chosen, loss, optimizer, step)
+            step += 1
         yield epoch
+
+
+def _shuffled_batches(train: Encoded, size: int) -> list[list[int]]:
+    """Return the rows in batches in random order; a batch holds rows of similar length, so that little is padded."""
+    order: list[int] = torch.randperm(len(train.rows)).tolist()
+    near = size * _BATCHES_SORTED_TOGETHER
+    chunks = [sorted(order[start : start + near], key=train.size) for start in range(0, len(order), near)]
+    batches = [chunk[start : start + size] for chunk in chunks for start in range(0, len(chunk), size)]
+    return [batches[index] for index in torch.randperm(len(batches)).tolist()]
 
 
 def _step(
@@ -206,14 +209,15 @@ def _score(head: HeadStage, valid: Encoded) -> tuple[float, dict[str, float]]:
 def _logits(head: HeadStage, data: Encoded) -> list[Tensor]:
     """Return each row's logits, (C,) or (T, K) without padding."""
     per_token = "T" in head.outputs[0].shape
-    found: list[Tensor] = []
+    order = sorted(range(len(data.rows)), key=data.size)
+    found: dict[int, Tensor] = {}
     head.eval()
     with torch.inference_mode():
-        for start in range(0, len(data.rows), _ROWS_AT_ONCE):
-            rows = data.rows[start : start + _ROWS_AT_ONCE]
-            logits = head.logits(*_inputs(data, range(start, start + len(rows))))
-            found += [scores[: row.length] if per_token else scores for scores, row in zip(logits, rows, strict=True)]
-    return found
+        for start in range(0, len(order), _ROWS_AT_ONCE):
+            chosen = order[start : start + _ROWS_AT_ONCE]
+            for row, scores in zip(chosen, head.logits(*_inputs(data, chosen)), strict=True):
+                found[row] = scores[: data.rows[row].length] if per_token else scores
+    return [found[row] for row in range(len(data.rows))]
 
 
 def _finished(head: HeadStage, logits: Sequence[Tensor]) -> list[dict[str, NDArray[Any]]]:

@@ -20,5 +20,17 @@ HEAD = Head(
             "praise",
         )
     ),
-    gate=Gate(bounds={"macro_f1": 0.5}),
+    # A little below what the head reaches on the test split; raise a bound when a version is better.
+    gate=Gate(
+        bounds={
+            "macro_f1": 0.81,
+            "long/accuracy": 0.85,
+            "mixed_language/accuracy": 0.75,
+            "negation/accuracy": 0.45,
+            "sarcasm/accuracy": 0.85,
+            "short/accuracy": 0.9,
+            "two_intents/accuracy": 0.6,
+            "typos/accuracy": 0.8,
+        }
+    ),
 )

@@ -9,5 +9,16 @@ HEAD = Head(
     team="urgency",
     backbone="minilm",
     task=Regress(low=0, high=10),
-    gate=Gate(bounds={"mae": 3.0}),
+    # A little worse than what the head reaches on the test split; a bound on an error is the highest allowed.
+    gate=Gate(
+        bounds={
+            "mae": 1.65,
+            "spearman": 0.74,
+            "calm_but_urgent/mae": 2.0,
+            "loud_but_trivial/mae": 1.5,
+            "negation/mae": 1.4,
+            "sarcasm/mae": 1.9,
+            "short/mae": 2.3,
+        }
+    ),
 )

@@ -1,0 +1,177 @@
+"""``zoo backbone``, ``zoo head`` and a team's own script, as a person runs them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import heads
+from heads.base.errors import InvalidHead, UnknownTeam
+from heads.base.packages import find_teams, load_package, new_package
+from tests.support.head_packages import TeamFolder
+from zoo import Zoo
+from zoo.commands import main
+
+HEAD_PY = '''"""The mood head."""
+
+from heads.base import Classify, Gate, Head
+
+__all__ = ["HEAD"]
+
+HEAD = Head(
+    name="mood",
+    team="mood",
+    backbone="tiny",
+    task=Classify(labels=("good", "bad")),
+    gate=Gate(bounds={"accuracy": 0.9}),
+)
+'''
+MAIN_PY = '''"""Run it."""
+
+from heads.mood.head import HEAD
+
+from heads.base.script import main
+
+main(HEAD)
+'''
+
+
+def zoo_command(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def mood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TeamFolder]:
+    """A package heads/mood, in a folder of its own that is part of the package ``heads`` for one test."""
+    team = TeamFolder(tmp_path / "more_heads" / "mood")
+    for name, text in (("__init__.py", ""), ("head.py", HEAD_PY), ("__main__.py", MAIN_PY)):
+        (team.path / name).write_text(text)
+    monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(team.path.parent)])
+    yield team
+    for name in [name for name in sys.modules if name.startswith(("heads.mood", "heads.tone"))]:
+        del sys.modules[name]
+
+
+def test_a_backbone_is_added_once_and_then_at_once(tiny_model: Path, zoo_folder: Path) -> None:
+    arguments = ("backbone", "add", f"hf:{tiny_model}", "--name", "tiny", "--split", "2", "--zoo", zoo_folder, "--json")
+    found = json.loads(zoo_command(*arguments).stdout)
+    assert (found["status"], found["backbone"]) == ("unchanged", "tiny@1")
+    assert [stage["name"] for stage in found["stages"]] == ["tiny/0", "tiny/1"]
+    listed = zoo_command("backbone", "ls", "--zoo", zoo_folder)
+    assert "tiny@1" in listed.stdout
+    assert "tiny/0, tiny/1" in listed.stdout
+
+
+def test_another_cut_is_another_backbone_version_that_shares_no_name(tiny_model: Path, zoo_folder: Path) -> None:
+    arguments = ("backbone", "add", f"hf:{tiny_model}", "--name", "tiny", "--split", "0", "--zoo", zoo_folder, "--json")
+    found = json.loads(zoo_command(*arguments).stdout)
+    assert (found["status"], found["backbone"]) == ("added", "tiny@2")
+    with Zoo.open(zoo_folder) as zoo:
+        assert len(zoo.backbone("tiny").manifest.stages) == 1
+
+
+def test_adding_again_imports_no_torch(tiny_model: Path, zoo_folder: Path) -> None:
+    code = (
+        "import sys\nfrom zoo.commands import main\n"
+        "main(sys.argv[1:], standalone_mode=False)\n"
+        "heavy = {'torch', 'transformers', 'onnx'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    arguments = ["backbone", "add", f"hf:{tiny_model}", "--name", "tiny", "--split", "2", "--zoo", str(zoo_folder)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "unchanged: tiny@1 (2 stages)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("backbone", "add", "minilm", "--split", "a"), 2, "'a' is not a list of block indices"),
+        (("backbone", "add", "ftp:x"), 1, "is not a backbone's source"),
+        (("backbone", "add", "hf:/nowhere/at-all"), 1, "error: "),
+        (("head", "train", "intnet"), 1, "There is no head package heads/intnet. Did you mean 'intent'?"),
+        (("head", "train"), 2, "Missing argument"),
+        (("head", "train", "intent"), 1, "There is no backbone 'minilm' in the zoo"),
+    ],
+)
+def test_mistakes_end_with_a_line_that_helps(
+    arguments: tuple[str, ...], code: int, message: str, zoo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDRAZOO_ZOO", str(zoo_folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    result = zoo_command(*arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.output
+
+
+def test_a_package_is_trained_promoted_and_then_unchanged(mood: TeamFolder, zoo_folder: Path) -> None:
+    trained = zoo_command("head", "train", "mood", "--promote", "prod", "--zoo", zoo_folder)
+    assert trained.exit_code == 0, trained.output
+    assert "mood@1" in trained.stdout
+    assert "published" in trained.stdout
+    again = json.loads(zoo_command("head", "train", "mood", "--zoo", zoo_folder, "--json").stdout)
+    assert (again[0]["version"], again[0]["status"], again[0]["promoted"]) == ("mood@1", "unchanged", [])
+    assert again[0]["metrics"]["overall"]["values"]["accuracy"] >= 0.9
+    forced = json.loads(zoo_command("head", "train", "mood", "--force", "--zoo", zoo_folder, "--json").stdout)
+    assert (forced[0]["version"], forced[0]["status"]) == ("mood@2", "published")
+
+
+def test_one_failing_head_does_not_keep_another_from_being_built(mood: TeamFolder, zoo_folder: Path) -> None:
+    result = zoo_command("head", "train", "intent", "mood", "--zoo", zoo_folder, "--json")
+    assert result.exit_code == 1
+    failed, built = json.loads(result.stdout)
+    assert (failed["head"], failed["status"]) == ("intent", "failed")
+    assert "no backbone 'minilm'" in failed["error"]
+    assert built["version"] == "mood@1"
+    assert "no backbone 'minilm'" in result.stderr
+
+
+def test_the_script_of_a_package_builds_as_the_command_does(
+    mood: TeamFolder, zoo_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from heads.base.script import main as script
+
+    monkeypatch.setattr(sys, "argv", ["mood", "--zoo", str(zoo_folder), "--json", "--promote", "canary"])
+    with pytest.raises(SystemExit) as ended:
+        script(load_package("mood").head)
+    assert ended.value.code == 0
+    (built,) = json.loads(capsys.readouterr().out)
+    assert (built["version"], built["promoted"]) == ("mood@1", ["canary"])
+
+
+def test_packages_are_found_and_a_wrong_one_is_refused(mood: TeamFolder) -> None:
+    assert {"intent", "urgency", "topics", "pii", "mood"} <= set(find_teams())
+    assert "base" not in find_teams()
+    (mood.path / "head.py").write_text(HEAD_PY.replace('team="mood"', 'team="other"'))
+    with pytest.raises(InvalidHead, match="declares a head of team 'other'; its folder is that of 'mood'"):
+        load_package("mood")
+
+
+def test_a_new_team_starts_with_a_copy_that_trains(mood: TeamFolder, zoo_folder: Path) -> None:
+    folder = new_package("tone", "mood")
+    assert folder == mood.path.parent / "tone"
+    head = load_package("tone").head
+    assert (head.name, head.team) == ("tone", "tone")
+    result = zoo_command("head", "train", "tone", "--zoo", zoo_folder, "--json")
+    assert json.loads(result.stdout)[0]["version"] == "tone@1"
+    with pytest.raises(InvalidHead, match="is there already"):
+        new_package("tone", "mood")
+    with pytest.raises(UnknownTeam):
+        new_package("x", "nobody")
+    shutil.rmtree(folder)
+
+
+def test_head_ls_lists_every_package_with_its_task(mood: TeamFolder) -> None:
+    listed: list[dict[str, Any]] = json.loads(zoo_command("head", "ls", "--json").stdout)
+    assert {each["name"]: each["task"]["kind"] for each in listed}.items() >= {
+        "intent": "classify",
+        "urgency": "regress",
+        "topics": "multilabel",
+        "pii": "tag",
+    }.items()
+    assert "multilabel" in zoo_command("head", "ls").stdout
