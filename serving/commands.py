@@ -108,13 +108,18 @@ async def _run(make: "Callable[..., Server]", load: "Callable[..., LoadedPlan]",
     with progress("Loading stages", hidden=as_json) as tell:
         server = make(load=partial(load, progress=lambda _, done, total: tell(done, total)))
         await server.start()
+    load_s = time.monotonic() - began_s
+    await server.run_until_signalled(lambda: _tell(server, load_s, as_json=as_json))
+
+
+def _tell(server: "Server", load_s: float, *, as_json: bool) -> None:
+    """Say what is served, and where."""
     if as_json:
-        started = {"address": server.address, "load_s": round(time.monotonic() - began_s, 3)}
+        started = {"address": server.address, "load_s": round(load_s, 3)}
         click.echo(json.dumps({**started, **plan_as_json(server.engine.plan)}))
-    else:
-        _print_plan(server.engine.plan, as_json=False)
-        click.echo(f"Listening on {server.address}; loaded in {time.monotonic() - began_s:.1f} s. Ctrl-C stops.")
-    await server.run_until_signalled()
+        return
+    _print_plan(server.engine.plan, as_json=False)
+    click.echo(f"Listening on {server.address}; loaded in {load_s:.1f} s. Ctrl-C stops.")
 
 
 def _print_plan(plan: "Plan", *, as_json: bool) -> None:

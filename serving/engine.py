@@ -151,6 +151,10 @@ class Engine:
             await self._stopped.wait()
         self._thread.join()
 
+    async def wait_until_stopped(self) -> None:
+        """Return when the device thread has ended: after ``close``, or on an error of its own."""
+        await self._stopped.wait()
+
     async def _answers(
         self, rows: Sequence[Row], served: Sequence[ServedVersion], arrived_s: float, deadline_s: float
     ) -> list[Answers]:

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 from serving.address import check_free, parse_address
 from serving.batching import Limits
 from serving.engine import Engine
-from serving.errors import AddressUnavailable
+from serving.errors import AddressUnavailable, StageFailed
 from serving.grpc import Guard, Services, add_services
 from serving.grpc.services import SERVICES, TOLERANT
 from serving.handlers import (
@@ -114,17 +114,28 @@ class Server:
         """What answers."""
         return self._engine
 
-    async def run_until_signalled(self) -> None:
-        """Answer until SIGINT or SIGTERM comes, then stop; a second signal cuts short what is still at work."""
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    async def run_until_signalled(self, tell: Callable[[], None] = lambda: None) -> None:
+        """Answer until SIGINT or SIGTERM comes, then stop; a second signal cuts short what is still at work.
+
+        Args:
+            tell: called once signals are heeded; whoever is told that the server answers may send one at once.
+
+        Raises:
+            StageFailed: the engine stopped by itself; whatever watches this process should start another.
+        """
+        loop = asyncio.get_running_loop()
+        end = asyncio.ensure_future(self._engine.wait_until_stopped())
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        await stop.wait()
+            loop.add_signal_handler(number, end.cancel)
+        tell()
+        await asyncio.wait([end])
         stopping = asyncio.ensure_future(self.stop())
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.cancel)
         with suppress(asyncio.CancelledError):
             await stopping
+        if not end.cancelled():
+            raise StageFailed("The engine stopped on an internal error, and so the server did; its log has the cause.")
 
     async def stop(self) -> None:
         """Say that it is not serving, refuse new requests, finish those in flight, and leave."""
