@@ -4,42 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from heads.base.fingerprint import build_key, code_fingerprint, environment
-from heads.base.fit import check_labels, shared_stages
+from heads.base.ingredients import gather
 from heads.base.packages import Package
 from heads.base.phases import Phases
-from heads.base.recipe import Recipe
-from zoo import Backbone, Move, Version, Zoo
-from zoo.digest import path_digest
-from zoo.labels import Labels
-from zoo.manifest import StageRef
+from zoo import Move, Version, Zoo
 
-__all__ = ["Build", "Ingredients", "build_head", "gather"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ingredients:
-    """Everything that goes into a version.
-
-    Attributes:
-        package: the head package.
-        labels: its labels, checked against its declaration.
-        recipe: its recipe.
-        backbone: what it builds on.
-        shared: the leading stages of the backbone that it builds on.
-        code: fingerprint of the source that builds it.
-        libraries: versions of what the source needs.
-        key: digest of all of this.
-    """
-
-    package: Package
-    labels: Labels
-    recipe: Recipe
-    backbone: Backbone
-    shared: tuple[StageRef, ...]
-    code: str
-    libraries: dict[str, str]
-    key: str
+__all__ = ["Build", "build_head"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,34 +69,6 @@ def build_head(
     with phases.phase("publish"):
         version = zoo.publish(manifest, promote_to=promote_to, reason=f"built by {by}")
     return Build(version=version, status="published", promoted=tuple(promote_to), seconds=phases.seconds)
-
-
-def gather(zoo: Zoo, package: Package) -> Ingredients:
-    """Read everything that goes into a version, and check that it fits together. Imports no torch."""
-    head, labels, recipe = package.head, package.labels(), package.recipe()
-    check_labels(head, labels)
-    backbone = zoo.backbone(head.backbone)
-    shared = shared_stages(head, backbone)
-    code, libraries = code_fingerprint(package.folder), environment()
-    key = build_key(
-        head,
-        recipe,
-        labels=labels.digest,
-        code=code,
-        path=path_digest(stage.digest for stage in shared),
-        preprocessing=backbone.manifest.preprocessing.content_digest(),
-        libraries=libraries,
-    )
-    return Ingredients(
-        package=package,
-        labels=labels,
-        recipe=recipe,
-        backbone=backbone,
-        shared=shared,
-        code=code,
-        libraries=libraries,
-        key=key,
-    )
 
 
 def _promote(zoo: Zoo, version: Version, aliases: Sequence[str], *, by: str) -> tuple[str, ...]:

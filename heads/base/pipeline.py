@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
-from heads.base.build import Ingredients
 from heads.base.declaration import Multilabel
 from heads.base.features import features_of
 from heads.base.gate import check_gate
+from heads.base.ingredients import Ingredients
 from heads.base.metrics import measure_slices
 from heads.base.modules import HeadStage, make_head
 from heads.base.parity import exported_from, prove_parity

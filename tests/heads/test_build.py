@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from heads.base import Multilabel, Regress, Tag
-from heads.base.build import build_head, gather
+from heads.base.build import build_head
+from heads.base.ingredients import gather
+from heads.base.declaration import Task
 from heads.base.errors import BackboneChanged, InvalidHead
 from heads.base.prefix import FrozenPrefix, _load_once
 from tests.support.head_packages import TeamFolder, mood_lines, write_learnable_model
@@ -151,7 +153,7 @@ def retargeted(key: str, good: Any, bad: Any) -> list[dict[str, Any]]:
 def test_every_kind_of_head_builds_and_may_start_after_any_stage(zoo: Zoo, tmp_path: Path) -> None:
     body = zoo.backbone("tiny").manifest.stages
     first_word = {"start": 0, "end": 2}
-    kinds = [
+    kinds: list[tuple[Task, Any, list[dict[str, Any]], int]] = [
         (Multilabel(labels=("good", "bad")), "last", retargeted("labels", ["good"], ["bad", "good"]), 3),
         (Regress(low=0, high=10), "last", retargeted("value", 8, 2), 3),
         (Tag(labels=("word",)), 0, retargeted("spans", [{**first_word, "label": "word"}], []), 2),
