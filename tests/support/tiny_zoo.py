@@ -149,9 +149,9 @@ def tokenizer_json() -> bytes:
     return encoded.encode()
 
 
-def add_network(zoo: Zoo, network: Network) -> StageRef:
-    """Store a network's ONNX file, and add it as a stage."""
-    data = onnx_bytes(network)
+def add_network(zoo: Zoo, network: Network, **other_forms: bytes) -> StageRef:
+    """Store a network's ONNX file, and its other forms, and add it as a stage; one that is there is left as it is."""
+    forms = {"onnx": onnx_bytes(network), **other_forms}
     weights = b"".join(array.tobytes() for array in network.weights.values())
     return zoo.add_stage(
         StageManifest(
@@ -161,7 +161,10 @@ def add_network(zoo: Zoo, network: Network) -> StageRef:
             outputs=(network.output,),
             weights=digest_bytes(weights),
             parameters=sum(array.size for array in network.weights.values()),
-            artifacts={"onnx": Artifact(blob=zoo.blobs.put(data), size_bytes=len(data), made_by="onnx.helper")},
+            artifacts={
+                form: Artifact(blob=zoo.blobs.put(data), size_bytes=len(data), made_by="a test")
+                for form, data in forms.items()
+            },
         )
     )
 
