@@ -119,8 +119,54 @@ def _tagging(answer: TagAnswer, scores_TK: NDArray[Any], row: Row) -> Tagging:
             "stand in it. Send the text itself, or ask for the raw outputs through the inference protocol."
         )
     assert scores_TK.shape == (row.length, 1 + 2 * len(answer.labels)), scores_TK.shape
-    pieces = (_span(piece, row.text) for piece in _pieces(answer.labels, scores_TK, row.offsets))
+    words, scores_WK = _join_words(row.offsets, row.text, scores_TK)
+    pieces = (_span(piece, row.text) for piece in _pieces(answer.labels, scores_WK, words))
     return Tagging(spans=tuple(span for span in pieces if span.text))
+
+
+def _join_words(
+    offsets: tuple[tuple[int, int], ...], text: str, scores_TK: NDArray[Any]
+) -> tuple[tuple[tuple[int, int], ...], NDArray[Any]]:
+    """Join the tokens of one word, so that it is labelled as a whole.
+
+    Tokenizers cut rare words to pieces, names above all, and a head that is unsure of one piece would end a span in
+    the middle of a word. A joined word has the mean probability of each label over its tokens; it begins a span if
+    its first token would rather begin one.
+    """
+    words: list[tuple[int, int]] = []
+    groups: list[list[int]] = []
+    for token, (start, end) in enumerate(offsets):
+        if groups and words[-1][0] < words[-1][1] == start < end and _is_inside_word(text, start):
+            words[-1] = (words[-1][0], end)
+            groups[-1].append(token)
+        else:
+            words.append((start, end))
+            groups.append([token])
+    return tuple(words), np.stack([_joined(scores_TK[group]) for group in groups])
+
+
+def _is_inside_word(text: str, position: int) -> bool:
+    """Tell whether one word goes on across ``position``: letters or digits on both sides, in a script that has spaces.
+
+    Chinese or Thai have no spaces, and Arabic or Korean write particles onto names: there, tokens stay apart.
+
+    >>> _is_inside_word("Łódź, 東京", 1), _is_inside_word("Łódź, 東京", 4), _is_inside_word("Łódź, 東京", 7)
+    (True, False, False)
+    """
+    around = text[position - 1 : position + 1]
+    return around.isalnum() and all(sign < "\u0590" or "\u1e00" <= sign < "\u2000" for sign in around)
+
+
+def _joined(scores_TK: NDArray[Any]) -> NDArray[Any]:
+    if len(scores_TK) == 1:
+        return np.asarray(scores_TK[0])
+    begins_L = scores_TK[0, 1::2] >= scores_TK[0, 2::2]
+    label_L = (scores_TK[:, 1::2] + scores_TK[:, 2::2]).mean(0)
+    joined_K: NDArray[Any] = np.empty(scores_TK.shape[1], scores_TK.dtype)
+    joined_K[0] = scores_TK[:, 0].mean()
+    joined_K[1::2] = np.where(begins_L, label_L, 0)
+    joined_K[2::2] = np.where(begins_L, 0, label_L)
+    return joined_K
 
 
 @dataclass(slots=True)

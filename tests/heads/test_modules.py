@@ -35,7 +35,7 @@ def made(task: Task, available: dict[str, TensorSpec] = TEXT, **recipe: Any) -> 
 
 def answer(head: HeadStage, *tensors: Tensor) -> Tensor:
     with torch.inference_mode():
-        (found,) = head(*tensors)
+        found: Tensor = head(*tensors)[0]
     return found
 
 

@@ -77,6 +77,6 @@ def write_learnable_model(folder: Path, *, seed: int = 0) -> Path:
     config = AutoConfig.for_model("bert", **TEXT_CONFIGS["bert"], initializer_range=0.05)
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        AutoModel.from_config(config).save_pretrained(folder)
+        AutoModel.from_config(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
     write_tokenizer(folder)
     return folder

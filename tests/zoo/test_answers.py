@@ -170,3 +170,21 @@ def test_every_tagged_token_with_visible_characters_lies_in_a_span_or_overlaps_o
     for (start, end), tag in zip(offsets, tags, strict=True):
         if tag != "O" and text[start:end].strip():
             assert any(span.start < end and start < span.end for span in decoded.spans)
+
+
+def test_a_word_is_labelled_as_a_whole_by_the_mean_of_its_tokens() -> None:
+    offsets = [(0, 4), (4, 7), (7, 8), (9, 13)]  # Szym|bor|a lost
+    scores_TK = np.concatenate(
+        [
+            probabilities(["B-city"], 0.9),
+            probabilities(["O"], 0.6),
+            probabilities(["B-city"], 0.9),
+            probabilities(["O"], 0.9),
+        ]
+    )
+    answer = decode(TagAnswer(labels=LABELS), {"scores_NTK": scores_TK}, row("Szymbora lost", offsets))
+    assert isinstance(answer, Tagging)
+    assert [(span.label, span.text) for span in answer.spans] == [("city", "Szymbora")]
+    mostly_not = np.concatenate([probabilities(["O", "O"], 0.9), probabilities(["B-city", "O"], 0.8)])
+    answer = decode(TagAnswer(labels=LABELS), {"scores_NTK": mostly_not}, row("Szymbora lost", offsets))
+    assert answer == Tagging(spans=())
