@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from hydrazoo.client import (
     Tagging,
     calls,
 )
+from hydrazoo.client.errors import Unavailable
 
 from tests.support.fake_server import DIGEST, Ask, FakeServer
 
@@ -123,6 +125,15 @@ def test_a_server_without_health_is_not_ready_and_waiting_for_it_ends(server: Fa
     with pytest.raises(Exception, match=r"not ready within 0\.2 s"):
         ask(server.target, "wait_until_ready", timeout_s=0.2)
     assert time.monotonic() - started < 3
+
+
+def test_waiting_for_a_server_that_never_says_a_word_ends_in_its_time(ask: Ask) -> None:
+    with socket.create_server(("localhost", 0)) as silent:
+        target = f"localhost:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match=r"not ready within 0\.2 s"):
+            ask(target, "wait_until_ready", timeout_s=0.2)
+    assert time.monotonic() - started < 0.8
 
 
 def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:

@@ -137,7 +137,7 @@ class AsyncClient:
             Unavailable: it does not, in this time.
         """
         deadline = time.monotonic() + timeout_s
-        while not await self.ready():
+        while not await self.ready(timeout_s=calls.patience_s(deadline - time.monotonic())):
             if time.monotonic() > deadline:
                 raise Unavailable(f"The server at {self._target} was not ready within {timeout_s:g} s.")
             await asyncio.sleep(calls.READY_POLL_S)

@@ -23,6 +23,7 @@ __all__ = [
     "SERVING",
     "Tries",
     "channel_options",
+    "patience_s",
 ]
 
 DEFAULT_TARGET: Final = "localhost:8701"
@@ -39,6 +40,8 @@ HEALTH_METHOD: Final = "/grpc.health.v1.Health/Check"
 HEALTH_REQUEST: Final = bytes([0x0A, len(_PREDICT)]) + _PREDICT.encode()
 SERVING: Final = b"\x08\x01"
 READY_POLL_S: Final = 0.05
+READY_ANSWER_S: Final = 1.0
+"""How long one question whether the server is ready waits for its answer."""
 
 _RETRY_BUFFER_BYTES: Final = 64 << 20
 """gRPC forgets a request that is larger, and cannot send it again; its own default is less than a photo."""
@@ -59,6 +62,15 @@ def channel_options(*, retries: bool) -> list[tuple[str, Any]]:
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.primary_user_agent", f"hydrazoo-client/{__version__}"),
     ]
+
+
+def patience_s(left_s: float) -> float:
+    """Return how long to wait for one answer when ``left_s`` is left in all.
+
+    >>> patience_s(30), patience_s(0.2), patience_s(-1)
+    (1.0, 0.2, 0.05)
+    """
+    return min(READY_ANSWER_S, max(READY_POLL_S, left_s))
 
 
 def _service_config(*, retries: bool) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class Client:
             Unavailable: it does not, in this time.
         """
         deadline = time.monotonic() + timeout_s
-        while not self.ready():
+        while not self.ready(timeout_s=calls.patience_s(deadline - time.monotonic())):
             if time.monotonic() > deadline:
                 raise Unavailable(f"The server at {self._target} was not ready within {timeout_s:g} s.")
             time.sleep(calls.READY_POLL_S)
