@@ -50,8 +50,8 @@ def prove_parity(
     Raises:
         ParityMissed: an export is too far from the torch model.
     """
-    # Edge inputs first, ragged as they come: the longest of all then shares a small batch. The others share a batch with
-    # rows of about their length, which are ragged too, and a third of the tokens to compute.
+    # Edge inputs first, ragged as they come: the longest of all then shares a small batch. The others share theirs with
+    # rows of about their length, ragged too, and a third of the tokens to compute.
     ordered = [*edge_rows(preprocessor), *sorted(rows, key=lambda row: row.length)]
     batches = _Batches(ordered, preprocessor, answer)
     with one_thread():
