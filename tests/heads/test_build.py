@@ -8,9 +8,9 @@ import pytest
 
 from heads.base import Multilabel, Regress, Tag
 from heads.base.build import build_head
-from heads.base.ingredients import gather
 from heads.base.declaration import Task
 from heads.base.errors import BackboneChanged, InvalidHead
+from heads.base.ingredients import gather
 from heads.base.prefix import FrozenPrefix, _load_once
 from tests.support.head_packages import TeamFolder, mood_lines, write_learnable_model
 from zoo import Zoo

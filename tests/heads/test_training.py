@@ -35,8 +35,8 @@ def data(task: Task, targets: Sequence[Target], seed: int, scale: float = 1.0) -
         length = int(noise.integers(3, 7))
         tokens_TD = noise.normal(0, 0.3, (length, WIDTH)).astype(np.float32)
         tokens_TD[0, 0] += scale * (4 if target in ("good", ("a",), 9.0) else -4)
-        offsets = tuple((position, position + 1) for position in range(length))
-        rows.append(Row(tensors={}, length=length, digest=str(number), text="x" * length, offsets=offsets))
+        offsets = tuple((2 * position, 2 * position + 1) for position in range(length))
+        rows.append(Row(tensors={}, length=length, digest=str(number), text="x " * length, offsets=offsets))
         features.append({"tokens_NTD": tokens_TD, "mask_NT": np.ones(length, np.int64)})
         examples.append(Example(id=str(number), text="x", image="", split="train", slices=(), kind="", target=target))
     return examples, rows, features
