@@ -59,7 +59,7 @@ def free_port(wanted: int) -> int:
 @contextlib.contextmanager
 def server(zoo: str, address: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``zoo serve`` until the block ends, then stop it as an operator would: SIGTERM, and time to drain."""
-    words = ("serve", "--zoo", zoo, "--address", address)
+    words = ("serve", "--zoo", zoo, "--address", address, "--no-access-log")
     console.print(f"\n[bold]Serving[/bold]\n[dim]$ zoo {shlex.join(words)}[/dim]")
     # Ctrl-C reaches the whole foreground process group: in a session of its own the server hears of it from us alone.
     process = subprocess.Popen(zoo_command(*words), start_new_session=True)
