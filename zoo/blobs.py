@@ -4,6 +4,7 @@ A blob is written whole or not at all, once, and checked against its digest when
 a blob is ever handed out, so nobody can write through one.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,16 +29,18 @@ class BlobStore:
     Args:
         store: an obstore object store.
         place: where it is, as error messages name it.
+        folder: where it is if it is a folder of this machine.
     """
 
-    def __init__(self, store: ObjectStore, place: str) -> None:
+    def __init__(self, store: ObjectStore, place: str, folder: Path | None = None) -> None:
         self._store = store
         self._place = place
+        self._folder = folder
 
     @classmethod
     def in_folder(cls, folder: Path) -> "BlobStore":
         """Open the blobs under ``folder``, which is made if it is not there."""
-        return cls(LocalStore(prefix=folder, mkdir=True), str(folder))
+        return cls(LocalStore(prefix=folder, mkdir=True), str(folder), folder)
 
     @classmethod
     def at_url(cls, url: str) -> "BlobStore":
@@ -55,13 +58,18 @@ class BlobStore:
             ) from error
 
     def put(self, data: bytes) -> str:
-        """Store ``data`` and return its digest; bytes that are there already are left alone, or healed if damaged."""
+        """Store ``data`` and return its digest; bytes that are there already are left alone, or healed if damaged.
+
+        Raises:
+            Unavailable: the store cannot be reached or written.
+        """
         digest = digest_bytes(data)
         try:
             self._write(digest, data, "create")
         except AlreadyExistsError:
             if digest_bytes(self._read(digest)) != digest:
                 self._write(digest, data, "overwrite")
+        self._settle(digest)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -92,14 +100,31 @@ class BlobStore:
 
     def digests(self) -> Iterator[str]:
         """Yield the digest of every stored blob, in no order."""
-        for batch in obstore.list(self._store, prefix="blobs"):
-            for entry in batch:
-                if match := _KEY.match(entry["path"]):
-                    yield match[1]
+        with self._reaching():
+            for batch in obstore.list(self._store, prefix="blobs"):
+                for entry in batch:
+                    if match := _KEY.match(entry["path"]):
+                        yield match[1]
 
     def _write(self, digest: str, data: bytes, mode: Literal["create", "overwrite"]) -> None:
         with self._reaching():
             obstore.put(self._store, _key(digest), data, mode=mode, use_multipart=False)
+
+    def _settle(self, digest: str) -> None:
+        """Have a blob and its folders on the disk: a registry that survives a power cut must not outlive its blobs.
+
+        One that was there already too, since whoever stored it may have died before this.
+        """
+        if self._folder is None:
+            return
+        file = self._folder / _key(digest)
+        with self._reaching():
+            for path in (file, file.parent, file.parent.parent):
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
 
     def _read(self, digest: str) -> bytes:
         try:

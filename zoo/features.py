@@ -2,6 +2,11 @@
 
 It is a cache and only that: every row carries the digest of its bytes, a damaged row reads as a miss, and a
 damaged file is replaced by an empty one. Arrays are stored as a JSON header and raw bytes, never pickled.
+
+The release of torch and the device that computed a row are not in its key, on purpose: they change features by rounding,
+far less than the noise of training does, and computing all of them again on every machine would cost more than that. At
+worst a borderline test example counts differently. What is served is not at risk: parity compares the exports with
+features that are computed afresh.
 """
 
 import json
@@ -17,6 +22,8 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
+
+from zoo.errors import Unavailable
 
 __all__ = ["FeatureCache", "decode_arrays", "encode_arrays"]
 
@@ -77,7 +84,11 @@ class FeatureCache:
     def get_many(
         self, path_digest: str, preprocessing_digest: str, input_digests: Sequence[str]
     ) -> dict[str, dict[str, NDArray[Any]]]:
-        """Return the features that are stored, by input digest; what is missing or damaged is left out."""
+        """Return the features that are stored, by input digest; what is missing or damaged is left out.
+
+        Raises:
+            Unavailable: the file cannot be opened.
+        """
         if not self._opened and not self._file.exists():
             return {}
         found: dict[str, dict[str, NDArray[Any]]] = {}
@@ -88,7 +99,11 @@ class FeatureCache:
         return found
 
     def put_many(self, path_digest: str, preprocessing_digest: str, rows: Mapping[str, Arrays]) -> None:
-        """Store the features of several inputs in one transaction, replacing what was there."""
+        """Store the features of several inputs in one transaction, replacing what was there.
+
+        Raises:
+            Unavailable: the file cannot be opened or written.
+        """
         values = [(digest, encode_arrays(arrays)) for digest, arrays in rows.items()]
         with self._healing() as connection, connection:
             connection.execute(
@@ -115,8 +130,11 @@ class FeatureCache:
         with self._lock:
             try:
                 yield self._connection()
-            except sqlite3.OperationalError:
-                raise
+            except sqlite3.OperationalError as error:
+                raise Unavailable(
+                    f"The feature cache {self._file} cannot be used: {error}. Make sure that it can be written and "
+                    "that the disk has room. It is only a cache: it may be deleted while nobody uses it."
+                ) from error
             except sqlite3.DatabaseError as error:
                 _log.warning("The feature cache %s is damaged (%s); it starts again, empty.", self._file, error)
                 self._drop()

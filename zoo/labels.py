@@ -78,13 +78,14 @@ class Labels:
 
     Args:
         examples: every example, of all splits.
-        digest: digest of the file's bytes.
+        data: the file's bytes.
         path: where it was read.
     """
 
-    def __init__(self, examples: Sequence[Example], *, digest: str, path: Path) -> None:
-        self.digest = digest
+    def __init__(self, examples: Sequence[Example], *, data: bytes, path: Path) -> None:
+        self.digest = digest_bytes(data)
         self.path = path
+        self._data = data
         self._examples = tuple(examples)
 
     def for_training(self) -> LabelSet:
@@ -110,9 +111,13 @@ class Labels:
 
     def commit(self) -> LabelsCommit:
         """Return which labels these are, with the git commit that holds exactly these bytes if there is one."""
-        return LabelsCommit(
-            digest=self.digest, commit=git_commit_of(self.path, self.path.read_bytes()), examples=self.counts()
-        )
+        # Of the bytes that were read: the file may have changed while the head was trained.
+        commit = git_commit_of(self.path, self._data)
+        return LabelsCommit(digest=self.digest, commit=commit, examples=self.counts())
+
+    def gated_slices(self) -> set[str]:
+        """Return the names of the slices that test examples are in, so that a gate can be checked before training."""
+        return {name for example in self._of("test") for name in example.slices}
 
     def _of(self, split: Split) -> tuple[Example, ...]:
         return tuple(example for example in self._examples if example.split == split)
@@ -130,7 +135,9 @@ def read_labels(path: Path) -> Labels:
         raise InvalidLabels(
             f"There are no labels at {path}. A head package keeps them there, one JSON a line."
         ) from None
-    return Labels(parse_labels(data, where=str(path)), digest=digest_bytes(data), path=path)
+    except OSError as error:
+        raise InvalidLabels(f"The labels {path} cannot be read: {error.strerror}.") from error
+    return Labels(parse_labels(data, where=str(path)), data=data, path=path)
 
 
 def parse_labels(data: bytes, *, where: str) -> list[Example]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from zoo.errors import InvalidReference
 
-__all__ = ["Reference", "check_alias", "parse_reference"]
+__all__ = ["Reference", "check_alias", "check_name", "parse_reference"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _DIGEST_PREFIX = re.compile(r"[0-9a-f]{8,64}")
@@ -68,3 +68,21 @@ def check_alias(alias: str) -> str:
             "at most 63, and nothing that reads as a digest; for example prod or canary-2."
         )
     return alias
+
+
+def check_name(name: str, what: str) -> str:
+    """Return ``name`` if it can be the name of a head, a team or a backbone.
+
+    Args:
+        name: the name.
+        what: of what, as the error says it.
+
+    Raises:
+        InvalidReference: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidReference(
+            f"{name!r} cannot be the name of {what}. Expected a lower-case letter, then lower-case letters, digits, "
+            "'-' or '_', at most 63; for example minilm or vit-small."
+        )
+    return name

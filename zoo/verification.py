@@ -17,6 +17,8 @@ __all__ = ["Verification", "ignore_progress", "verify_zoo"]
 
 _RecordT = TypeVar("_RecordT", bound=Record)
 
+_REMEDY = "restore it, or build the same again with --force: the same bytes heal it"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
@@ -152,12 +154,24 @@ class _Walk:
     def _need(self, subject: str, what: str, digest: str) -> bool:
         self.named.add(digest)
         if digest not in self.stored:
-            message = f"its {what}, blob {digest}, is not in the blob store; restore it, or publish the same again"
+            self._look_again(digest)
+        if digest not in self.stored:
+            message = f"its {what}, blob {digest}, is not in the blob store; {_REMEDY}"
             self.problems.append(Problem(subject, "missing", message))
         elif digest in self.damaged:
-            message = f"its {what}, blob {digest}, is damaged; restore it, or publish the same again, which heals it"
+            message = f"its {what}, blob {digest}, is damaged; {_REMEDY}"
             self.problems.append(Problem(subject, "corrupt", message))
         return digest in self.stored - self.damaged
+
+    def _look_again(self, digest: str) -> None:
+        """Read a blob that was not there when the blobs were listed: it may have been published since."""
+        try:
+            self.blobs.get(digest)
+        except NotFound:
+            return
+        except Corrupt:
+            self.damaged.add(digest)
+        self.stored.add(digest)
 
     def _mismatch(self, subject: str, message: str) -> None:
         self.problems.append(Problem(subject, "mismatch", f"{message}; the registry and the blobs are not of one zoo"))

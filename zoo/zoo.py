@@ -151,6 +151,7 @@ class Zoo:
             InvalidManifest: the manifest does not fit what the zoo holds, or does not add up.
             ParityMissed: an export is further from the torch model than its tolerance.
             GateMissed: a metric is beyond its bound.
+            Conflict: the head belongs to another team.
         """
         for alias in promote_to:
             check_alias(alias)
@@ -164,6 +165,10 @@ class Zoo:
         check_version(manifest, paths, self._backbone(*rows[manifest.backbone]).manifest)
         digest = self.blobs.put(manifest.to_json())
         return self.registry.publish(manifest, digest, promote_to, reason)
+
+    def check_owner(self, head: str, team: str) -> None:
+        """Raise Conflict if a head belongs to another team: the one that published its first version."""
+        self.registry.check_owner(head, team)
 
     def find_build(self, head: str, build_key: str) -> Version | None:
         """Return the newest version of a head that was built from exactly these ingredients, if there is one."""

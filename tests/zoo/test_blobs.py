@@ -1,3 +1,4 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -89,3 +90,22 @@ def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "blobs").write_text("a file where the folder should be")
     with pytest.raises(Unavailable, match="cannot be reached"):
         blobs.put(b"payload")
+
+
+def test_a_blob_is_on_the_disk_before_put_returns(
+    blobs: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a registry that survives a power cut could name bytes that did not."""
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    digest = blobs.put(b"x")
+    file = file_of(tmp_path.resolve(), digest)
+    assert synced == [file, file.parent, file.parent.parent]
+    blobs.put(b"x")
+    assert synced.count(file) == 2, "whoever stored it first may have died before it was on the disk"

@@ -164,6 +164,7 @@ def test_a_refusal_is_one_line_on_stderr_and_exit_code_1(folder: Path, arguments
         (["shwo", "intent"], "There is no command 'shwo'. Did you mean 'show'?"),
         (["show"], "Missing argument"),
         (["show", "intent", "--nonsense"], "No such option"),
+        (["promote", "intent@1", "intent@2", "prod"], "names 'intent' twice"),
         (["promote", "intent", "prod"], "does not say which version. Expected intent@<number>"),
         (["promote", "intent@1", "intent@2", "prod", "--expect-epoch", "1"], "--expect-epoch goes with one version"),
         (["promote", "intent@1", "prod", "--expect-epoch", "-1"], "is not in the range"),

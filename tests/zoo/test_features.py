@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zoo.digest import digest_bytes
+from zoo.errors import Unavailable
 from zoo.features import FeatureCache, decode_arrays, encode_arrays
 
 PATH, PREPROCESSING = digest_bytes(b"path"), digest_bytes(b"preprocessing")
@@ -149,3 +150,12 @@ def test_threads_and_a_second_process_handle_share_one_cache(file: Path) -> None
     assert len(other.get_many(PATH, PREPROCESSING, [key(n) for n in range(40)])) == 40
     cache.close()
     other.close()
+
+
+def test_a_cache_that_cannot_be_opened_says_where_and_what_to_do(file: Path) -> None:
+    file.mkdir()
+    cache = FeatureCache(file)
+    with pytest.raises(Unavailable, match=r"features.sqlite cannot be used: .* only a cache"):
+        cache.put_many(PATH, PREPROCESSING, {key(1): {"a": np.zeros(1)}})
+    with pytest.raises(Unavailable):
+        cache.get_many(PATH, PREPROCESSING, [key(1)])

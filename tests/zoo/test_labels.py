@@ -158,3 +158,22 @@ def test_the_commit_is_the_one_that_holds_exactly_these_bytes(tmp_path: Path) ->
     git(tmp_path, "commit", "-qam", "two")
     assert git_commit_of(path, b"two\n") == git(tmp_path, "rev-parse", "HEAD")
     assert git_commit_of(path, b"one\n") == first, "still in the history"
+
+
+def test_the_commit_is_that_of_the_bytes_that_were_read_even_if_the_file_has_changed_since(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_bytes(three())
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "one")
+    first, labels = git(tmp_path, "rev-parse", "HEAD"), read_labels(path)
+    path.write_bytes(three(slices=["new"]))
+    git(tmp_path, "commit", "-qam", "two")
+    assert (labels.commit().commit, labels.commit().digest) == (first, labels.digest)
+    path.unlink()
+    assert labels.commit().commit == first
+
+
+def test_labels_that_cannot_be_read_are_refused_and_not_a_crash(tmp_path: Path) -> None:
+    with pytest.raises(InvalidLabels, match="cannot be read: Is a directory"):
+        read_labels(tmp_path)

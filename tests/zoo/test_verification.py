@@ -95,3 +95,12 @@ def test_blobs_that_nothing_names_are_told_and_are_no_problem(zoo: Zoo, version:
     found = verify_zoo(zoo.registry, zoo.blobs)
     assert (found.problems, found.unreferenced) == ((), (stray,))
     assert zoo.verify() == []
+
+
+def test_what_is_published_while_it_reads_is_no_problem(zoo: Zoo, body: Backbone, version: Version) -> None:
+    def publish_once(done: int, _total: int) -> None:
+        if done == 1:
+            zoo.publish(version_manifest(zoo, body, seed="meanwhile"))
+
+    assert zoo.verify(publish_once) == []
+    assert len(zoo.versions("intent")) == 2

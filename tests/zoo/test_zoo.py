@@ -16,6 +16,7 @@ from tests.support.fake_manifests import (
 from zoo import Backbone, Move, Zoo
 from zoo.digest import digest_bytes
 from zoo.errors import (
+    Conflict,
     Corrupt,
     GateMissed,
     IncompatibleSchema,
@@ -223,3 +224,23 @@ def test_an_alias_that_reads_as_a_digest_is_refused(zoo: Zoo, body: Backbone) ->
         zoo.promote([Move("intent", "deadbeef", 1)], by="me", reason="")
     with pytest.raises(InvalidReference, match="cannot be an alias"):
         zoo.publish(version_manifest(zoo, body, seed="2"), promote_to=["Prod"])
+
+
+def test_a_head_stays_with_the_team_that_published_it_first(zoo: Zoo, body: Backbone) -> None:
+    zoo.publish(version_manifest(zoo, body), promote_to=["prod"])
+    stolen = version_manifest(zoo, body, seed="2", team="other")
+    with pytest.raises(
+        Conflict, match=r"'intent' belongs to team 'intent'; team 'other' cannot publish .* another name"
+    ):
+        zoo.publish(stolen, promote_to=["prod"])
+    assert [version.number for version in zoo.versions("intent")] == [1]
+    assert zoo.resolve("intent@prod").epoch == 1
+    with pytest.raises(Conflict, match="belongs to team"):
+        zoo.check_owner("intent", "other")
+    zoo.check_owner("intent", "intent")
+    zoo.check_owner("nobodys-yet", "other")
+
+
+def test_an_alias_that_is_named_twice_moves_once(zoo: Zoo, body: Backbone) -> None:
+    zoo.publish(version_manifest(zoo, body), promote_to=["prod", "prod"])
+    assert [entry.epoch for entry in zoo.promotions("intent", "prod")] == [1]

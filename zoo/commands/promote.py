@@ -1,5 +1,6 @@
 """``zoo promote`` and ``zoo rollback``: move aliases."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -40,6 +41,7 @@ def promote(
     _check_usage(references, expect_epoch)
     with open_zoo(context) as zoo:
         versions = [zoo.resolve(reference).version for reference in references]
+        _check_once([version.head for version in versions], alias)
         moves = [Move(version.head, alias, version.number, expect_epoch) for version in versions]
         _report(zoo.promote(moves, by=by or author(), reason=reason), as_json)
 
@@ -68,6 +70,12 @@ def _check_usage(references: Sequence[str], expect_epoch: int | None) -> None:
         )
     if expect_epoch is not None and len(references) > 1:
         raise click.UsageError("--expect-epoch goes with one version: every head's aliases have their own epochs.")
+
+
+def _check_once(heads: Sequence[str], alias: str) -> None:
+    for head, count in Counter(heads).items():
+        if count > 1:
+            raise click.UsageError(f"This names {head!r} twice, and its {alias!r} can only mean one version. Name one.")
 
 
 def _report(promotions: Sequence[Promotion], as_json: bool) -> None:

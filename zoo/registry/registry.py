@@ -88,20 +88,30 @@ class Registry:
             return _backbones(connection)
 
     def publish(self, manifest: VersionManifest, digest: str, promote_to: Sequence[str], reason: str) -> Version:
-        """Record a version under its head's next number, its stages, and the promotions, in one transaction."""
+        """Record a version under its head's next number, its stages, and the promotions, in one transaction.
+
+        Raises:
+            Conflict: the head belongs to another team.
+        """
 
         def work(connection: Connection) -> Version:
+            _check_owner(connection, manifest.head, manifest.team)
             version = _version_by_digest(connection, digest) or _insert_version(connection, manifest, digest)
             standing = {state.alias: state.number for state in log.alias_states(connection, version.head)}
             moves = [
                 Move(version.head, alias, version.number)
-                for alias in promote_to
+                for alias in dict.fromkeys(promote_to)
                 if standing.get(alias) != version.number
             ]
             log.append(connection, moves, by=manifest.created_by, reason=reason, at=_now())
             return version
 
         return self._write(work)
+
+    def check_owner(self, head: str, team: str) -> None:
+        """Raise Conflict if the head belongs to another team."""
+        with read(self.engine) as connection:
+            _check_owner(connection, head, team)
 
     def find_build(self, head: str, build_key: str) -> Version | None:
         """Return the newest version of a head that was built from exactly these ingredients."""
@@ -184,6 +194,18 @@ class Registry:
         raise Conflict(
             f"Others wrote to the registry first, {_WRITE_ATTEMPTS} times in a row; nothing was changed."
         ) from refused
+
+
+def _check_owner(connection: Connection, head: str, team: str) -> None:
+    """Callers ask for a head by its name alone, so nobody else may make the name mean another model."""
+    columns = tables.version.c
+    query = sa.select(columns.team).where(columns.head == head).order_by(columns.number.desc()).limit(1)
+    owner = connection.execute(query).scalar()
+    if owner is not None and owner != team:
+        raise Conflict(
+            f"The head {head!r} belongs to team {owner!r}; team {team!r} cannot publish a version of it. "
+            "Give your head another name in its head.py."
+        )
 
 
 def _insert_version(connection: Connection, manifest: VersionManifest, digest: str) -> Version:
