@@ -3,10 +3,10 @@
 It is a cache and only that: every row carries the digest of its bytes, a damaged row reads as a miss, and a
 damaged file is replaced by an empty one. Arrays are stored as a JSON header and raw bytes, never pickled.
 
-The release of torch and the device that computed a row are not in its key, on purpose: they change features by rounding,
-far less than the noise of training does, and computing all of them again on every machine would cost more than that. At
-worst a borderline test example counts differently. What is served is not at risk: parity compares the exports with
-features that are computed afresh.
+The release of torch and the device that computed a row are not in its key, on purpose: they change features by
+rounding, far less than the noise of training does, and computing all of them again on every machine would cost more
+than that. At worst a borderline test example counts differently. What is served is not at risk: parity compares the
+exports with features that are computed afresh.
 """
 
 import json

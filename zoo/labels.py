@@ -18,7 +18,18 @@ from zoo.digest import digest_bytes
 from zoo.errors import InvalidLabels
 from zoo.manifest import LabelsCommit
 
-__all__ = ["Example", "LabelSet", "Labels", "Span", "Split", "Target", "git_commit_of", "parse_labels", "read_labels"]
+__all__ = [
+    "Example",
+    "LabelSet",
+    "Labels",
+    "Span",
+    "Split",
+    "Target",
+    "git_commit_of",
+    "labels_in",
+    "parse_labels",
+    "read_labels",
+]
 
 Split = Literal["train", "valid", "test"]
 """``train`` fits weights, ``valid`` chooses among them, ``test`` is for the gate alone."""
@@ -107,7 +118,7 @@ class Labels:
 
     def label_names(self) -> set[str]:
         """Return every label that occurs in a target, of any split."""
-        return {name for example in self._examples for name in _names_in(example.target)}
+        return {name for example in self._examples for name in labels_in(example.target)}
 
     def commit(self) -> LabelsCommit:
         """Return which labels these are, with the git commit that holds exactly these bytes if there is one."""
@@ -292,7 +303,8 @@ def _parse_span(item: Any, text: str, where: str) -> Span:
     return Span(start, end, label)
 
 
-def _names_in(target: Target) -> set[str]:
+def labels_in(target: Target) -> set[str]:
+    """Return the labels that occur in a target; a value has none."""
     if isinstance(target, str):
         return {target}
     if isinstance(target, tuple):

@@ -10,6 +10,7 @@ from heads.base.phases import Phases
 from zoo import Backbone, Zoo
 from zoo.export import export_stage
 from zoo.manifest import BackboneManifest, ImagePreprocessing, Preprocessing, StageRef, TextPreprocessing
+from zoo.references import check_name
 
 __all__ = ["add_backbone"]
 
@@ -28,9 +29,12 @@ def add_backbone(
         phases: times the phases and reports progress.
 
     Raises:
+        InvalidReference: the name cannot be one.
         BackboneError: the source does not load, or cannot be cut there.
         ExportFailed: a stage cannot be exported.
     """
+    if name:
+        check_name(name, "a backbone")
     phases = phases or Phases()
     with phases.phase("load"):
         loaded = load_backbone(source, split=split, name=name)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from heads.base.ingredients import gather
+from heads.base.ingredients import Ingredients, gather
 from heads.base.packages import Package
 from heads.base.phases import Phases
 from zoo import Move, Version, Zoo
+from zoo.references import check_alias
 
 __all__ = ["Build", "build_head"]
 
@@ -18,7 +19,7 @@ class Build:
 
     Attributes:
         version: the version that now answers for these ingredients.
-        status: ``published``, or ``unchanged`` if there was nothing to build.
+        status: ``published``, or ``unchanged`` if a version was built from the same things.
         promoted: the aliases that moved to it.
         seconds: how long each phase took.
     """
@@ -49,6 +50,8 @@ def build_head(
         phases: times the phases and reports progress.
 
     Raises:
+        InvalidReference: an alias is no name.
+        Conflict: the head belongs to another team.
         InvalidHead: the declaration does not fit the labels or the backbone.
         InvalidLabels: the labels do not parse, or preprocessing refuses one of them.
         BackboneChanged: the backbone's source no longer gives the weights that the zoo has.
@@ -57,25 +60,41 @@ def build_head(
         ParityMissed: an export is too far from the torch model. Nothing was published.
     """
     phases = phases or Phases()
+    for alias in promote_to:
+        check_alias(alias)
     with phases.phase("check"):
         ingredients = gather(zoo, package)
-        built = None if force else zoo.find_build(package.head.name, ingredients.key)
-        if built:
-            moved = _promote(zoo, built, promote_to, by=by)
-            return Build(version=built, status="unchanged", promoted=moved, seconds=phases.seconds)
+    if not force and (built := _built(zoo, ingredients, promote_to, by, phases)):
+        return built
     with phases.phase("load torch"):
         from heads.base.pipeline import make_version
     manifest = make_version(zoo, ingredients, by=by, phases=phases)
+    # Another process may have built the same while this one did: one version of it is enough.
+    if not force and (built := _built(zoo, ingredients, promote_to, by, phases)):
+        return built
     with phases.phase("publish"):
         version = zoo.publish(manifest, promote_to=promote_to, reason=f"built by {by}")
     return Build(version=version, status="published", promoted=tuple(promote_to), seconds=phases.seconds)
+
+
+def _built(zoo: Zoo, ingredients: Ingredients, promote_to: Sequence[str], by: str, phases: Phases) -> Build | None:
+    """Return the version that was built from the same things, with the aliases on it, if there is one."""
+    version = zoo.find_build(ingredients.package.head.name, ingredients.key)
+    if version is None:
+        return None
+    moved = _promote(zoo, version, promote_to, by=by)
+    return Build(version=version, status="unchanged", promoted=moved, seconds=phases.seconds)
 
 
 def _promote(zoo: Zoo, version: Version, aliases: Sequence[str], *, by: str) -> tuple[str, ...]:
     """Move the aliases that are not at the version yet; return which moved."""
     summary = next(summary for summary in zoo.heads() if summary.name == version.head)
     standing = {state.alias: state.number for state in summary.aliases}
-    moves = [Move(version.head, alias, version.number) for alias in aliases if standing.get(alias) != version.number]
+    moves = [
+        Move(version.head, alias, version.number)
+        for alias in dict.fromkeys(aliases)
+        if standing.get(alias) != version.number
+    ]
     if moves:
         zoo.promote(moves, by=by, reason="built before from the same things")
     return tuple(move.alias for move in moves)

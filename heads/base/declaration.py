@@ -95,6 +95,8 @@ class Head:
         attach: index of the last backbone stage that it builds on, or ``"last"``.
         task: what kind of answer it gives.
         gate: what a version must reach.
+        parity_tolerance: largest difference between an output of an export and of the torch model that may be
+            published; raise it where outputs are large, as of a regression from 0 to 10,000.
 
     Raises:
         InvalidHead: the declaration does not add up.
@@ -111,6 +113,7 @@ class Head:
     backbone: str = "minilm"
     attach: int | Literal["last"] = "last"
     gate: Gate = field(default_factory=Gate)
+    parity_tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
         for what, name in (("name", self.name), ("team", self.team)):
@@ -120,6 +123,8 @@ class Head:
                 )
         if self.attach != "last" and (isinstance(self.attach, str) or self.attach < 0):
             raise InvalidHead(f"'attach' is 'last' or the index of a stage from 0 on; got {self.attach!r}.")
+        if not self.parity_tolerance > 0:
+            raise InvalidHead(f"'parity_tolerance' is above 0, for example 1e-4; got {self.parity_tolerance!r}.")
         for bound in self.gate.bounds:
             self._check_bound(bound)
 
@@ -139,6 +144,7 @@ class Head:
             "attach": self.attach,
             "task": task,
             "gate": dict(self.gate.bounds),
+            "parity_tolerance": self.parity_tolerance,
         }
 
     def _check_bound(self, bound: str) -> None:

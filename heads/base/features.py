@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from heads.base.fingerprint import preprocessing_key
 from zoo.features import FeatureCache
 from zoo.manifest import TensorSpec
 from zoo.preprocessing import Preprocessor, Row, collate
@@ -62,13 +63,13 @@ def features_of(
     Returns:
         Per row, tensors by name without the N axis, trimmed to the row's length.
     """
-    spec_digest = preprocessor.spec.content_digest()
-    known = dict(cache.get_many(prefix.path_digest, spec_digest, [row.digest for row in rows]))
+    made_by = preprocessing_key(preprocessor.spec)
+    known = dict(cache.get_many(prefix.path_digest, made_by, [row.digest for row in rows]))
     missing = list({row.digest: row for row in rows if row.digest not in known}.values())
     on_rows(len(rows) - len(missing), len(rows))
     with ThreadPoolExecutor(workers) as pool:
         for found in pool.map(lambda batch: _compute(batch, prefix, preprocessor), batches_by_length(missing)):
-            cache.put_many(prefix.path_digest, spec_digest, found)
+            cache.put_many(prefix.path_digest, made_by, found)
             known |= found
             on_rows(sum(row.digest in known for row in rows), len(rows))
     return [{**row.tensors, **known[row.digest]} for row in rows]

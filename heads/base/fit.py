@@ -5,7 +5,7 @@ from typing import cast
 from heads.base.declaration import Head, Regress
 from heads.base.errors import InvalidHead
 from zoo import Backbone
-from zoo.labels import Labels
+from zoo.labels import Labels, labels_in
 from zoo.manifest import StageRef
 from zoo.suggest import did_you_mean
 
@@ -29,8 +29,33 @@ def check_labels(head: Head, labels: Labels) -> None:
             f"{labels.path} has the label {name!r}, which {head.name!r} does not declare."
             f"{did_you_mean(name, head.task.labels)}"
         )
+    _check_learnable(head, labels)
+    _check_slices(head, labels)
     if isinstance(head.task, Regress):
         _check_range(head.task, labels)
+
+
+def _check_learnable(head: Head, labels: Labels) -> None:
+    """Refuse a label that nothing is trained on: the head would offer an answer that it never learned."""
+    learned = {name for example in labels.for_training().train for name in labels_in(example.target)}
+    for name in head.task.labels:
+        if name not in learned:
+            raise InvalidHead(
+                f"{head.name!r} declares the label {name!r}, and no training example has it in {labels.path}. "
+                "Write some, or take it out of the declaration."
+            )
+
+
+def _check_slices(head: Head, labels: Labels) -> None:
+    """Refuse a gate on a slice that is not there; without this it would be found after the training."""
+    slices = labels.gated_slices()
+    for bound in head.gate.bounds:
+        where = bound.rpartition("/")[0]
+        if where and where not in slices:
+            raise InvalidHead(
+                f"The gate of {head.name!r} bounds {bound!r}, but no test example is in the slice {where!r}."
+                f"{did_you_mean(where, slices)}"
+            )
 
 
 def _check_range(task: Regress, labels: Labels) -> None:

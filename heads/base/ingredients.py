@@ -43,6 +43,7 @@ def gather(zoo: Zoo, package: Package) -> Ingredients:
     """Read everything that goes into a version, and check that it fits together. Imports no torch."""
     head, labels, recipe = package.head, package.labels(), package.recipe()
     check_labels(head, labels)
+    zoo.check_owner(head.name, head.team)
     backbone = zoo.backbone(head.backbone)
     shared = shared_stages(head, backbone)
     code, libraries = code_fingerprint(package.folder), environment()

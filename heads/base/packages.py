@@ -1,12 +1,15 @@
 """Head packages: which teams there are, and what each declares."""
 
 import importlib
+import re
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import heads
 from heads.base.declaration import Head
-from heads.base.errors import InvalidHead, UnknownTeam
+from heads.base.errors import HeadsError, InvalidHead, UnknownTeam
 from heads.base.recipe import Recipe, read_recipe
 from zoo.labels import Labels, read_labels
 from zoo.suggest import did_you_mean
@@ -41,12 +44,12 @@ def load_package(team: str) -> Package:
 
     Raises:
         UnknownTeam: there is no such package.
-        InvalidHead: its ``head.py`` declares no HEAD, or that of another team.
+        InvalidHead: its ``head.py`` does not import, or declares no HEAD, or that of another team.
     """
     teams = find_teams()
     if team not in teams:
         raise UnknownTeam(f"There is no head package heads/{team}.{did_you_mean(team, teams)}")
-    module = importlib.import_module(f"heads.{team.replace('-', '_')}.head")
+    module = _import_head(team)
     head = getattr(module, "HEAD", None)
     if not isinstance(head, Head):
         raise InvalidHead(
@@ -58,8 +61,25 @@ def load_package(team: str) -> Package:
     return Package(head=head, folder=Path(module.__file__).parent)
 
 
+def _import_head(team: str) -> ModuleType:
+    name = f"heads.{team.replace('-', '_')}.head"
+    try:
+        return importlib.import_module(name)
+    except HeadsError:
+        raise
+    except Exception as error:  # whatever a team's code raises
+        lines = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith("head.py")
+        ]
+        line = error.lineno if isinstance(error, SyntaxError) else next(iter(lines), "?")
+        raise InvalidHead(
+            f"heads/{team.replace('-', '_')}/head.py cannot be imported, line {line}: {type(error).__name__}: {error}. "
+            f"`python -m {name}` shows the whole traceback."
+        ) from error
+
+
 def new_package(team: str, template: str) -> Path:
-    """Start a team's package as a copy of another, with the other's name replaced in its Python files.
+    """Start a team's package as a copy of another, with the other's name replaced in all its files but the labels.
 
     Args:
         team: the new team, also the name of its head.
@@ -78,10 +98,15 @@ def new_package(team: str, template: str) -> Path:
     if folder.exists():
         raise InvalidHead(f"{folder} is there already. Choose another name, or edit that package.")
     folder.mkdir()
-    old, new = source.name, folder.name
+    # As a word of its own, or of a name such as test_intent; "two_intents" is a slice, and means something else.
+    old, new = re.compile(rf"(?<![a-z0-9]){source.name}(?![a-z0-9_])", re.IGNORECASE), folder.name
     for file in sorted(source.iterdir()):
         if file.is_file():
             text = file.read_text(encoding="utf-8")
-            changed = text if file.suffix == ".jsonl" else text.replace(old, new).replace(old.title(), new.title())
-            (folder / file.name.replace(old, new)).write_text(changed, encoding="utf-8")
+            changed = text if file.suffix == ".jsonl" else old.sub(lambda found: _like(found[0], new), text)
+            (folder / old.sub(new, file.name)).write_text(changed, encoding="utf-8")
     return folder
+
+
+def _like(old: str, new: str) -> str:
+    return new.capitalize() if old[0].isupper() else new

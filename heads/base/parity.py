@@ -35,6 +35,7 @@ def prove_parity(
     preprocessor: Preprocessor,
     answer: Answer,
     *,
+    tolerance: float,
     bench: ParityBench | None = None,
 ) -> dict[Format, Parity]:
     """Run whole paths, in torch and in every exported format, and compare outputs and typed answers.
@@ -45,6 +46,7 @@ def prove_parity(
         rows: the head's own test inputs; edge inputs are added to them.
         preprocessor: of the path.
         answer: how outputs become an answer.
+        tolerance: largest difference that may be published.
         bench: where loaded stages are kept; give the same one for heads that share stages.
 
     Raises:
@@ -55,7 +57,7 @@ def prove_parity(
     ordered = [*edge_rows(preprocessor), *sorted(rows, key=lambda row: row.length)]
     batches = _Batches(ordered, preprocessor, answer)
     with one_thread():
-        measured = measure_parity(stages, exported, batches, batches.answers, bench=bench)
+        measured = measure_parity(stages, exported, batches, batches.answers, tolerance=tolerance, bench=bench)
     check_parity(measured)
     return measured
 

@@ -55,7 +55,15 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
     with phases.phase("parity"):
         shared = [exported_from(zoo, stage.digest) for stage in ingredients.shared]
         stages, exports = [*bench.prefix.to_cpu(), head], [*shared, exported]
-        parity = prove_parity(stages, exports, test_rows, bench.preprocessor, answer, bench=_parity_bench())
+        parity = prove_parity(
+            stages,
+            exports,
+            test_rows,
+            bench.preprocessor,
+            answer,
+            tolerance=ingredients.package.head.parity_tolerance,
+            bench=_parity_bench(),
+        )
     own = _store(zoo, exported)
     package = ingredients.package.head
     return VersionManifest(
@@ -147,7 +155,7 @@ def _thresholds(head: HeadStage, valid: Encoded) -> tuple[float, ...]:
 def _judge(
     bench: _Bench, ingredients: Ingredients, head: HeadStage, answer: Answer, phases: Phases
 ) -> tuple[Metrics, GateResult, list[Row]]:
-    """Measure the head on the test split, the one place where it is read, and hold it to its gate."""
+    """Measure the head on the test split, which nothing was fitted to or chosen by, and hold it to its gate."""
     examples = ingredients.labels.for_gate()
     rows = bench.rows(examples)
     features = bench.features(rows)

@@ -28,7 +28,7 @@ class Recipe(BaseModel):
     dropout: float = Field(default=0.1, ge=0, lt=1, description="share of inputs dropped while training")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="of the classification loss")
     class_weights: bool = Field(default=False, description="weigh classes by the inverse of their frequency")
-    seed: int = Field(default=0, ge=0, description="same seed, same weights")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="same seed, same weights")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -43,6 +43,8 @@ def read_recipe(path: Path) -> Recipe:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRecipe(f"{path} is not TOML: {error}.") from None
+    except OSError as error:
+        raise InvalidRecipe(f"The recipe {path} cannot be read: {error.strerror}.") from error
     return parse_recipe(found, where=str(path))
 
 

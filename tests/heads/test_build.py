@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heads.base import Multilabel, Regress, Tag
+from heads.base import Classify, Multilabel, Regress, Tag
 from heads.base.build import build_head
 from heads.base.declaration import Task
 from heads.base.errors import BackboneChanged, InvalidHead
 from heads.base.ingredients import gather
+from heads.base.phases import Phases
 from heads.base.prefix import FrozenPrefix, _load_once
 from tests.support.head_packages import TeamFolder, mood_lines, write_learnable_model
 from zoo import Zoo
 from zoo.answers import Classification, decode
-from zoo.errors import GateMissed, InvalidLabels, NotFound
+from zoo.errors import Conflict, GateMissed, InvalidLabels, InvalidReference, NotFound, ParityMissed
 from zoo.export import ParityBench
 from zoo.manifest import MultilabelAnswer
 from zoo.preprocessing import collate, load_preprocessor
@@ -205,3 +206,50 @@ def test_a_text_that_is_too_long_names_its_example(zoo: Zoo, team: TeamFolder) -
     team.write_labels(lines)
     with pytest.raises(InvalidLabels, match=r"the input of 'mood-0003' is refused. .* at most"):
         build(zoo, team)
+
+
+def test_what_is_certain_to_fail_in_the_end_fails_before_any_work(zoo: Zoo, team: TeamFolder) -> None:
+    with pytest.raises(InvalidReference, match="'Prod' cannot be an alias"):
+        build(zoo, team, promote_to=("Prod",))
+    team.bounds = {"shrt/accuracy": 0.5}
+    with pytest.raises(InvalidHead, match=r"no test example is in the slice 'shrt'\. Did you mean 'short'"):
+        build(zoo, team)
+    team.bounds, team.task = {}, Classify(labels=("good", "bad", "ugly"))
+    with pytest.raises(InvalidHead, match=r"'mood' declares the label 'ugly', and no training example has it"):
+        build(zoo, team)
+    assert not (team.path.parent / "zoo" / "features.sqlite").exists(), "no feature was computed"
+
+
+def test_a_head_of_another_team_is_refused_before_any_work(zoo: Zoo, team: TeamFolder, tmp_path: Path) -> None:
+    build(zoo, team, promote_to=("prod",))
+    rival = TeamFolder(tmp_path / "rival", name="mood", team="rival")
+    rival.write_recipe("epochs = 19\n")
+    phases = Phases()
+    with pytest.raises(Conflict, match="'mood' belongs to team 'mood'; team 'rival' cannot publish"):
+        build(zoo, rival, phases=phases)
+    assert "load torch" not in phases.seconds
+    assert len(zoo.versions("mood")) == 1
+
+
+def test_a_head_says_how_far_its_exports_may_be_from_torch(zoo: Zoo, team: TeamFolder) -> None:
+    team.parity_tolerance = 1e-12
+    with pytest.raises(ParityMissed, match=r"raise parity_tolerance in the head's declaration"):
+        build(zoo, team)
+    assert zoo.heads() == []
+    team.parity_tolerance = 0.01
+    manifest = zoo.manifest(build(zoo, team).version)
+    assert {parity.tolerance for parity in manifest.parity.values()} == {0.01}
+
+
+def test_of_two_builds_of_the_same_things_at_once_one_is_published(zoo: Zoo, team: TeamFolder) -> None:
+    other: list[Any] = []
+
+    def build_meanwhile(phase: str, _done: int, _total: int) -> None:
+        if phase == "export" and not other:
+            other.append(None)
+            other[0] = build(zoo, team, promote_to=("prod",))
+
+    done = build(zoo, team, promote_to=("prod",), phases=Phases(build_meanwhile))
+    assert (other[0].status, other[0].promoted) == ("published", ("prod",))
+    assert (done.status, done.version, done.promoted) == ("unchanged", other[0].version, ())
+    assert len(zoo.versions("mood")) == 1

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 import heads
 from heads.base.errors import InvalidHead, UnknownTeam
 from heads.base.packages import find_teams, load_package, new_package
-from tests.support.head_packages import TeamFolder
+from tests.support.head_packages import TeamFolder, mood_lines
 from zoo import Zoo
 from zoo.commands import main
 
@@ -29,7 +29,7 @@ HEAD = Head(
     team="mood",
     backbone="tiny",
     task=Classify(labels=("good", "bad")),
-    gate=Gate(bounds={"accuracy": 0.9}),
+    gate=Gate(bounds={"accuracy": 0.9, "two_moods/accuracy": 0.1}),
 )
 '''
 MAIN_PY = '''"""Run it."""
@@ -50,6 +50,7 @@ def zoo_command(*arguments: object) -> Result:
 def mood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TeamFolder]:
     """A package heads/mood, in a folder of its own that is part of the package ``heads`` for one test."""
     team = TeamFolder(tmp_path / "more_heads" / "mood")
+    team.write_labels([{**line, "slices": ["two_moods"]} for line in mood_lines()])
     for name, text in (("__init__.py", ""), ("head.py", HEAD_PY), ("__main__.py", MAIN_PY)):
         (team.path / name).write_text(text)
     monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(team.path.parent)])
@@ -76,6 +77,21 @@ def test_another_cut_is_another_backbone_version_that_shares_no_name(tiny_model:
         assert len(zoo.backbone("tiny").manifest.stages) == 1
 
 
+def test_adding_again_heals_what_is_lost_and_by_force_what_is_damaged(tiny_model: Path, zoo_folder: Path) -> None:
+    arguments = ("backbone", "add", f"hf:{tiny_model}", "--name", "tiny", "--split", "2", "--zoo", zoo_folder, "--json")
+    with Zoo.open(zoo_folder) as zoo:
+        stage = zoo.stage(zoo.backbone("tiny").manifest.stages[0].digest)
+    file = zoo_folder / "blobs" / stage.artifacts["onnx"].blob[:2] / stage.artifacts["onnx"].blob
+    file.unlink()
+    assert json.loads(zoo_command(*arguments).stdout)["status"] == "added"
+    file.write_bytes(b"damaged")
+    assert json.loads(zoo_command(*arguments).stdout)["status"] == "unchanged"
+    assert "--force" in zoo_command("verify", "--zoo", zoo_folder).stdout
+    healed = json.loads(zoo_command(*arguments, "--force").stdout)
+    assert (healed["status"], healed["backbone"]) == ("added", "tiny@1")
+    assert zoo_command("verify", "--zoo", zoo_folder).exit_code == 0
+
+
 def test_adding_again_imports_no_torch(tiny_model: Path, zoo_folder: Path) -> None:
     code = (
         "import sys\nfrom zoo.commands import main\n"
@@ -92,6 +108,7 @@ def test_adding_again_imports_no_torch(tiny_model: Path, zoo_folder: Path) -> No
     ("arguments", "code", "message"),
     [
         (("backbone", "add", "minilm", "--split", "a"), 2, "'a' is not a list of block indices"),
+        (("backbone", "add", "minilm", "--name", "Bad Name"), 1, "'Bad Name' cannot be the name of a backbone"),
         (("backbone", "add", "ftp:x"), 1, "is not a backbone's source"),
         (("backbone", "add", "hf:/nowhere/at-all"), 1, "error: "),
         (("head", "train", "intnet"), 1, "There is no head package heads/intnet. Did you mean 'intent'?"),
@@ -152,11 +169,22 @@ def test_packages_are_found_and_a_wrong_one_is_refused(mood: TeamFolder) -> None
         load_package("mood")
 
 
+def test_a_head_py_that_does_not_import_is_named_with_its_line(mood: TeamFolder) -> None:
+    (mood.path / "head.py").write_text(HEAD_PY.replace("labels=(", "lables=("))
+    with pytest.raises(InvalidHead, match=r"head\.py cannot be imported, line 11: TypeError: .*'lables'"):
+        load_package("mood")
+    (mood.path / "head.py").write_text("HEAD = (")
+    with pytest.raises(InvalidHead, match=r"head\.py cannot be imported, line 1: SyntaxError"):
+        load_package("mood")
+
+
 def test_a_new_team_starts_with_a_copy_that_trains(mood: TeamFolder, zoo_folder: Path) -> None:
     folder = new_package("tone", "mood")
     assert folder == mood.path.parent / "tone"
     head = load_package("tone").head
     assert (head.name, head.team) == ("tone", "tone")
+    assert "two_moods/accuracy" in head.gate.bounds, "a slice that only sounds like the team is left alone"
+    assert "The tone head." in (folder / "head.py").read_text()
     result = zoo_command("head", "train", "tone", "--zoo", zoo_folder, "--json")
     assert json.loads(result.stdout)[0]["version"] == "tone@1"
     with pytest.raises(InvalidHead, match="is there already"):

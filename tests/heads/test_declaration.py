@@ -25,6 +25,7 @@ MOOD = Classify(labels=("good", "bad"))
         (lambda: Head(name="mood", team="mood", task=MOOD, attach=-1), "index of a stage from 0 on"),
         (lambda: Head(name="mood", team="mood", task=MOOD, gate=Gate(bounds={"acuracy": 1})), "mean 'accuracy'"),
         (lambda: Head(name="mood", team="mood", task=MOOD, gate=Gate(bounds={"short/f1.god": 1})), "mean 'f1.good'"),
+        (lambda: Head(name="mood", team="mood", task=MOOD, parity_tolerance=0), "'parity_tolerance' is above 0"),
     ],
 )
 def test_a_declaration_that_does_not_add_up_is_refused(make: Any, message: str) -> None:
@@ -42,6 +43,7 @@ def test_a_description_holds_everything_that_was_declared() -> None:
         "attach": 1,
         "task": {"kind": "regress", "labels": [], "low": 0, "high": 10},
         "gate": {"mae": 2.0},
+        "parity_tolerance": 1e-4,
     }
 
 

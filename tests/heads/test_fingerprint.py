@@ -1,19 +1,23 @@
 """Fingerprints: they follow content, not names of folders or dates, and import nothing that they name."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from backbone.load import _minilm_folder
+from heads.base import fingerprint
 from heads.base.fingerprint import (
     absolute_source,
     backbone_key,
     code_fingerprint,
     environment,
     files_fingerprint,
+    preprocessing_key,
     source_folder,
 )
+from zoo.manifest import TensorPreprocessing, TensorSpec
 
 
 def test_a_fingerprint_follows_bytes_and_relative_names_only(tmp_path: Path) -> None:
@@ -79,3 +83,50 @@ def test_the_environment_names_versions_and_what_is_absent() -> None:
     found = environment()
     assert {"python", "torch", "numpy", "onnx"} <= set(found)
     assert all(found.values())
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the source that the fingerprints read, to be changed."""
+    for part in ("backbone", "heads/base", "zoo"):
+        shutil.copytree(fingerprint._ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "_ROOT", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "rebuilds"),
+    [
+        ("backbone/text.py", True),
+        ("heads/base/training.py", True),
+        ("heads/base/commands/head.py", False),
+        ("zoo/answers.py", True),
+        ("zoo/export/parity.py", True),
+        ("zoo/labels.py", True),
+        ("zoo/manifest.py", True),
+        ("zoo/preprocessing/text.py", True),
+        ("zoo/verification.py", False),
+        ("zoo/commands/ls.py", False),
+    ],
+)
+def test_code_that_shapes_a_head_is_part_of_its_fingerprint(checkout: Path, changed: str, rebuilds: bool) -> None:
+    team = checkout / "team"
+    team.mkdir()
+    before = code_fingerprint(team)
+    with (checkout / changed).open("a") as file:
+        file.write("# changed\n")
+    assert (code_fingerprint(team) != before) is rebuilds
+
+
+def test_features_are_kept_apart_by_what_made_their_rows(checkout: Path) -> None:
+    specs = [
+        TensorPreprocessing(tensors=(TensorSpec(name=name, dtype="float32", shape=("N", 2)),)) for name in ("a", "b")
+    ]
+    keys = {preprocessing_key(spec) for spec in specs}
+    with (checkout / "zoo" / "preprocessing" / "tensor.py").open("a") as file:
+        file.write("# changed\n")
+    assert len(keys | {preprocessing_key(spec) for spec in specs}) == 4
+
+
+def test_every_library_that_can_change_a_head_is_named() -> None:
+    assert {"onnx-ir", "onnxruntime", "pillow", "safetensors", "tokenizers", "timm"} <= set(environment())

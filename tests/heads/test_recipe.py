@@ -22,6 +22,7 @@ def test_a_recipe_says_only_what_differs(tmp_path: Path) -> None:
         ("epochs = 0", "epochs is 0: input should be greater than or equal to 1. It is the most passes"),
         ('epochs = "3"', "epochs is '3': input should be a valid integer"),
         ("dropout = 1.0", "dropout is 1.0"),
+        ("seed = 99999999999999999999", "seed is 99999999999999999999"),
         ("pool = 'max'", "pool is 'max'"),
         ("epochs =", "is not TOML"),
     ],

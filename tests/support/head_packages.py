@@ -22,6 +22,8 @@ class TeamFolder:
     name: str = "mood"
     task: Task = MOOD
     attach: Any = "last"
+    team: str = "mood"
+    parity_tolerance: float = 1e-4
     bounds: dict[str, float] = field(default_factory=lambda: {"accuracy": 0.9, "short/accuracy": 0.5})
 
     def __post_init__(self) -> None:
@@ -40,11 +42,12 @@ class TeamFolder:
     def package(self) -> Package:
         head = Head(
             name=self.name,
-            team=self.name,
+            team=self.team,
             backbone="tiny",
             attach=self.attach,
             task=self.task,
             gate=Gate(bounds=self.bounds),
+            parity_tolerance=self.parity_tolerance,
         )
         return Package(head=head, folder=self.path)
 

@@ -173,7 +173,7 @@ def check_parity(measured: Mapping[Format, Parity]) -> None:
                 f"The {form} export differs from the torch model by up to {parity.max_abs_diff:.2e}, over "
                 f"{parity.rows} rows ({parity.equal_answers:.1%} of the answers are equal); allowed is "
                 f"{parity.tolerance:.2e}. Look at the stage that differs first (export_stage proves each alone), or "
-                "allow more in the head's declaration if its answers can bear it."
+                "raise parity_tolerance in the head's declaration if its answers can bear it."
             )
 
 

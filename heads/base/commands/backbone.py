@@ -10,6 +10,7 @@ from heads.base.phases import Phases
 from zoo import Backbone, Zoo
 from zoo.console import json_option, open_zoo, print_json, print_table, zoo_option
 from zoo.digest import SHORT_DIGEST_LENGTH
+from zoo.publishing import needed_blobs
 
 __all__ = ["backbone"]
 
@@ -33,10 +34,11 @@ def _parse_split(_context: click.Context, _option: click.Parameter, value: str) 
 @click.argument("source")
 @click.option("--name", default="", help="What to call it.  [default: made from the source]")
 @click.option("--split", default="", callback=_parse_split, metavar="I,J", help="Blocks at which a new stage begins.")
+@click.option("--force", is_flag=True, help="Load and export it even if nothing changed; heals damaged blobs.")
 @zoo_option
 @json_option
 @click.pass_context
-def add(context: click.Context, source: str, name: str, split: tuple[int, ...], as_json: bool) -> None:
+def add(context: click.Context, source: str, name: str, split: tuple[int, ...], force: bool, as_json: bool) -> None:
     """Add the backbone SOURCE: minilm, hf:<folder or name> or timm:<folder or name>. Makes the zoo if there is none.
 
     Adding what is there already does nothing, and does it fast.
@@ -46,7 +48,7 @@ def add(context: click.Context, source: str, name: str, split: tuple[int, ...], 
     source = absolute_source(source)
     with open_zoo(context, create=True) as zoo:
         key = backbone_key(source, split, name)
-        found = _find(zoo, key)
+        found = None if force else _find(zoo, key)
         with shown_phases(f"backbone {source}", hidden=as_json) as phases:
             result = found or _add(zoo, source, split, name, key, phases)
         described = {"status": "unchanged" if found else "added", **_describe(zoo, result), "seconds": phases.seconds}
@@ -88,7 +90,15 @@ def _row(described: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _find(zoo: Zoo, key: str | None) -> Backbone | None:
-    return next((each for each in zoo.backbones() if key and each.manifest.build_key == key), None)
+    """Return the backbone that was made from the same things, if the zoo still has every blob of it."""
+    found = next((each for each in zoo.backbones() if key and each.manifest.build_key == key), None)
+    return found if found and _is_whole(zoo, found) else None
+
+
+def _is_whole(zoo: Zoo, backbone: Backbone) -> bool:
+    stages = [zoo.stage(stage.digest) for stage in backbone.manifest.stages]
+    exports = {artifact.blob for stage in stages for artifact in stage.artifacts.values()}
+    return all(zoo.blobs.has(blob) for blob in (*exports, *needed_blobs(backbone.manifest.preprocessing)))
 
 
 def _describe(zoo: Zoo, found: Backbone) -> dict[str, Any]:
