@@ -4,6 +4,7 @@ One JSON object a line, sorted by id, so that diff, blame and review are git's. 
 of what training sees: it comes out of :meth:`Labels.for_gate` alone.
 """
 
+import codecs
 import difflib
 import itertools
 import json
@@ -126,6 +127,10 @@ class Labels:
         commit = git_commit_of(self.path, self._data)
         return LabelsCommit(digest=self.digest, commit=commit, examples=self.counts())
 
+    def example_with(self, label: str) -> str:
+        """Return the id of the first example that has a label."""
+        return next(example.id for example in self._examples if label in labels_in(example.target))
+
     def gated_slices(self) -> set[str]:
         """Return the names of the slices that test examples are in, so that a gate can be checked before training."""
         return {name for example in self._of("test") for name in example.slices}
@@ -167,6 +172,8 @@ def parse_labels(data: bytes, *, where: str) -> list[Example]:
     Traceback (most recent call last):
     zoo.errors.InvalidLabels: labels.jsonl has no examples in the split valid. Give each of train, valid, test some.
     """
+    if data.startswith(codecs.BOM_UTF8):
+        raise InvalidLabels(f"{where} begins with a byte order mark. Save it as UTF-8 without one.")
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -208,7 +215,7 @@ def _git(folder: Path, *arguments: str, data: bytes = b"") -> str | None:
 
 def _parse_line(line: str, where: str) -> Example:
     try:
-        found = json.loads(line)
+        found = json.loads(line, object_pairs_hook=lambda pairs: _without_repeats(pairs, where))
     except json.JSONDecodeError as error:
         raise InvalidLabels(f"{where} is not JSON: {error.msg} at column {error.colno}.") from None
     if not isinstance(found, dict):
@@ -227,6 +234,14 @@ def _parse_line(line: str, where: str) -> Example:
         kind=kind,
         target=_parse_target(kind, found[kind], found.get("text", ""), where),
     )
+
+
+def _without_repeats(pairs: Sequence[tuple[str, Any]], where: str) -> dict[str, Any]:
+    found = dict(pairs)
+    for key, count in Counter(key for key, _ in pairs).items():
+        if count > 1:
+            raise InvalidLabels(f"{where} has the key {key!r} twice; nobody can tell which one counts. Remove one.")
+    return found
 
 
 def _one_of(found: Mapping[str, Any], keys: Sequence[str], where: str) -> str:

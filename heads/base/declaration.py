@@ -1,5 +1,6 @@
 """What a team declares about its head: plain frozen data, and no torch."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,8 +52,8 @@ class Regress:
     labels: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise InvalidHead(f"Regress takes low < high; got low={self.low} and high={self.high}.")
+        if not (self.low < self.high and math.isfinite(self.high - self.low)):
+            raise InvalidHead(f"Regress takes low < high, both finite; got low={self.low} and high={self.high}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +122,14 @@ class Head:
                 raise InvalidHead(
                     f"The {what} of a head is lower case, digits, '-' and '_', and starts with a letter; got {name!r}."
                 )
-        if self.attach != "last" and (isinstance(self.attach, str) or self.attach < 0):
+        if self.attach != "last" and (not _is_index(self.attach) or self.attach < 0):
             raise InvalidHead(f"'attach' is 'last' or the index of a stage from 0 on; got {self.attach!r}.")
         if not self.parity_tolerance > 0:
             raise InvalidHead(f"'parity_tolerance' is above 0, for example 1e-4; got {self.parity_tolerance!r}.")
-        for bound in self.gate.bounds:
+        for bound, value in self.gate.bounds.items():
             self._check_bound(bound)
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise InvalidHead(f"The gate of {self.name!r} bounds {bound!r} by {value!r}; expected a number.")
 
     def metric_names(self) -> tuple[str, ...]:
         """Return the metrics that this head can be measured by, each label's F1 included."""
@@ -155,6 +158,10 @@ class Head:
                 f"The gate of {self.name!r} names the metric {metric!r}; that is not one of a {self.task.kind} head's."
                 f"{did_you_mean(metric, known)}"
             )
+
+
+def _is_index(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_labels(labels: tuple[str, ...], *, least: int) -> None:

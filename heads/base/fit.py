@@ -26,8 +26,8 @@ def check_labels(head: Head, labels: Labels) -> None:
         )
     for name in sorted(labels.label_names() - set(head.task.labels)):
         raise InvalidHead(
-            f"{labels.path} has the label {name!r}, which {head.name!r} does not declare."
-            f"{did_you_mean(name, head.task.labels)}"
+            f"{labels.path}: {labels.example_with(name)!r} has the label {name!r}, which {head.name!r} does not "
+            f"declare.{did_you_mean(name, head.task.labels)}"
         )
     _check_learnable(head, labels)
     _check_slices(head, labels)

@@ -122,6 +122,11 @@ class _Bench:
         return {name: torch.from_numpy(array)[None] for name, array in self.features([longest])[0].items()}
 
     def _row(self, example: Example) -> Row:
+        if example.image and not self._zoo.blobs.has(example.image):
+            raise InvalidLabels(
+                f"{self._labels.path}: the image of {example.id!r} is not in the zoo: there is no blob "
+                f"{example.image!r}. `zoo.blobs.put` its bytes there, and write the digest that it returns."
+            )
         try:
             return self.preprocessor(self._zoo.blobs.get(example.image) if example.image else example.text)
         except InvalidInput as error:

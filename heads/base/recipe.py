@@ -20,7 +20,7 @@ class Recipe(BaseModel):
     epochs: int = Field(default=60, ge=1, description="most passes over the training split")
     patience: int = Field(default=15, ge=1, description="epochs without a better validation score before it stops")
     batch_size: int = Field(default=32, ge=1, description="examples a step")
-    learning_rate: float = Field(default=1e-3, gt=0, description="peak of the one-cycle schedule")
+    learning_rate: float = Field(default=1e-3, gt=0, le=100, description="peak of the one-cycle schedule")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's")
     pool: Literal["mean", "mean_max"] = Field(default="mean", description="how tokens become one vector")
     hidden: int = Field(default=0, ge=0, description="units of the hidden layer; 0 makes the head linear")

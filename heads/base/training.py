@@ -105,7 +105,7 @@ def train_head(
         train, valid = split(head)
         best = _Best()
         for epoch in _epochs(head, train, recipe):
-            best.offer(epoch, head, *_score(head, valid))
+            best.offer(epoch, head, *_score(head, valid, epoch))
             on_epoch(epoch, best.latest)
             if epoch - best.epoch >= recipe.patience:
                 break
@@ -198,9 +198,14 @@ def _step(
     optimizer.step()
 
 
-def _score(head: HeadStage, valid: Encoded) -> tuple[float, dict[str, float]]:
+def _score(head: HeadStage, valid: Encoded, epoch: int) -> tuple[float, dict[str, float]]:
     """Return the loss and the metrics on the valid split, both from one pass."""
     logits = _logits(head, valid)
+    if not all(scores.isfinite().all() for scores in logits):
+        raise TrainingFailed(
+            f"The head gives no numbers after epoch {epoch}; expected finite scores. Lower learning_rate in "
+            "recipe.toml."
+        )
     loss = make_loss(head.task, Recipe(), valid.targets)(_batch(logits), _batch(valid.targets, IGNORED))
     found = answers_of(answer_of(head.task), _finished(head, logits), valid.rows)
     return float(loss), measure(head.task, valid.wanted, found)

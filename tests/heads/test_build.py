@@ -253,3 +253,18 @@ def test_of_two_builds_of_the_same_things_at_once_one_is_published(zoo: Zoo, tea
     assert (other[0].status, other[0].promoted) == ("published", ("prod",))
     assert (done.status, done.version, done.promoted) == ("unchanged", other[0].version, ())
     assert len(zoo.versions("mood")) == 1
+
+
+def test_a_label_that_is_not_declared_names_an_example_of_it(zoo: Zoo, team: TeamFolder) -> None:
+    lines = mood_lines()
+    lines[5]["label"] = "godo"
+    team.write_labels(lines)
+    with pytest.raises(InvalidHead, match=r"'mood-0005' has the label 'godo', .* Did you mean 'good'"):
+        build(zoo, team)
+
+
+def test_an_image_that_is_not_stored_names_its_example(zoo: Zoo, team: TeamFolder) -> None:
+    lines = [{("image" if key == "text" else key): value for key, value in line.items()} for line in mood_lines()]
+    team.write_labels(lines)
+    with pytest.raises(InvalidLabels, match=r"the image of 'mood-0000' is not in the zoo.* and write the digest"):
+        build(zoo, team)

@@ -14,7 +14,7 @@ from heads.base.edges import edge_rows
 from tests.support.head_packages import TeamFolder
 from tests.support.tiny_models import write_image_model
 from zoo import Zoo
-from zoo.errors import NotFound
+from zoo.errors import InvalidLabels
 from zoo.preprocessing import load_preprocessor
 
 
@@ -67,5 +67,5 @@ def test_an_image_that_is_not_in_the_zoo_is_said_so(tmp_path: Path) -> None:
         found = lines(zoo)
         found[0]["image"] = "0" * 64
         team.write_labels(found)
-        with pytest.raises(NotFound):
+        with pytest.raises(InvalidLabels, match=r"the image of 'colour-00' is not in the zoo"):
             build_head(zoo, team.package, by="tests")

@@ -25,6 +25,10 @@ MOOD = Classify(labels=("good", "bad"))
         (lambda: Head(name="mood", team="mood", task=MOOD, attach=-1), "index of a stage from 0 on"),
         (lambda: Head(name="mood", team="mood", task=MOOD, gate=Gate(bounds={"acuracy": 1})), "mean 'accuracy'"),
         (lambda: Head(name="mood", team="mood", task=MOOD, gate=Gate(bounds={"short/f1.god": 1})), "mean 'f1.good'"),
+        (lambda: Head(name="mood", team="mood", task=MOOD, gate=Gate(bounds={"accuracy": float("nan")})), "a number"),
+        (lambda: Head(name="mood", team="mood", task=MOOD, gate=Gate(bounds={"accuracy": "high"})), "a number"),  # type: ignore[dict-item]
+        (lambda: Head(name="mood", team="mood", task=MOOD, attach=True), "got True"),
+        (lambda: Regress(low=0, high=float("inf")), "finite"),
         (lambda: Head(name="mood", team="mood", task=MOOD, parity_tolerance=0), "'parity_tolerance' is above 0"),
     ],
 )

@@ -111,6 +111,12 @@ def test_a_loss_that_is_no_number_names_the_step() -> None:
         train(MOOD, ("good", "bad"), Recipe(epochs=2), scale=float("inf"))
 
 
+def test_a_head_that_gives_no_numbers_is_a_failed_training() -> None:
+    # A recipe refuses such a rate; features far out of range do the same.
+    with pytest.raises(TrainingFailed, match=r"(loss is .* at step|no numbers after epoch) .* Lower learning_rate"):
+        train(MOOD, ("good", "bad"), Recipe.model_construct(epochs=3, batch_size=64, learning_rate=1e30))
+
+
 def test_padding_tokens_count_for_nothing_in_the_loss() -> None:
     task = Tag(labels=("a",))
     targets = torch.tensor([[0, 1, IGNORED]])

@@ -177,3 +177,13 @@ def test_the_commit_is_that_of_the_bytes_that_were_read_even_if_the_file_has_cha
 def test_labels_that_cannot_be_read_are_refused_and_not_a_crash(tmp_path: Path) -> None:
     with pytest.raises(InvalidLabels, match="cannot be read: Is a directory"):
         read_labels(tmp_path)
+
+
+def test_a_key_that_is_written_twice_is_refused_and_not_half_ignored() -> None:
+    with pytest.raises(InvalidLabels, match=r"f:1 has the key 'label' twice"):
+        parse_labels(three().replace(b'"label": "a"}', b'"label": "a", "label": "b"}', 1), where="f")
+
+
+def test_a_byte_order_mark_is_named_as_what_it_is() -> None:
+    with pytest.raises(InvalidLabels, match=r"f begins with a byte order mark. Save it as UTF-8 without one"):
+        parse_labels(b"\xef\xbb\xbf" + three(), where="f")
