@@ -77,7 +77,7 @@ def _reaching(engine: Engine) -> Iterator[None]:
     except DatabaseError as error:
         raise Unavailable(
             f"The registry {engine.url.render_as_string(hide_password=True)} cannot be used: {_one_line(error)}. "
-            "Nothing was changed. Make sure that it can be written and the disk has room, and try again if another process "
+            "Nothing was changed. Make sure that it can be written and the disk has room; try again if another process "
             "holds it; `zoo config` prints which database is in use."
         ) from error
 
