@@ -24,6 +24,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from zoo.errors import Unavailable
+from zoo.sqlite import use_write_ahead_log
 
 __all__ = ["FeatureCache", "decode_arrays", "encode_arrays"]
 
@@ -161,7 +162,7 @@ def _open(file: Path) -> sqlite3.Connection:
     file.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(file, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
+        use_write_ahead_log(connection, _BUSY_TIMEOUT_S)
         connection.execute("PRAGMA synchronous=OFF")  # a cache: losing it costs time, never truth
         connection.executescript(_SCHEMA)
     except BaseException:

@@ -1,6 +1,7 @@
 import logging
 import sqlite3
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -159,3 +160,21 @@ def test_a_cache_that_cannot_be_opened_says_where_and_what_to_do(file: Path) -> 
         cache.put_many(PATH, PREPROCESSING, {key(1): {"a": np.zeros(1)}})
     with pytest.raises(Unavailable):
         cache.get_many(PATH, PREPROCESSING, [key(1)])
+
+
+def test_handles_that_make_the_file_at_the_same_moment_all_get_it(tmp_path: Path) -> None:
+    handles = 8
+
+    def use(file: Path, barrier: threading.Barrier) -> None:
+        cache = FeatureCache(file)
+        barrier.wait()
+        try:
+            cache.put_many("path", "spec", {"input": {"a": np.zeros(1, np.float32)}})
+        finally:
+            cache.close()
+
+    for number in range(20):
+        barrier = threading.Barrier(handles)
+        with ThreadPoolExecutor(handles) as pool:
+            done = [pool.submit(use, tmp_path / f"{number}.sqlite", barrier) for _ in range(handles)]
+        assert [each.exception() for each in done] == [None] * handles

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError,
 
 from zoo.errors import IncompatibleSchema, InvalidConfig, NotFound, Unavailable
 from zoo.registry.tables import HEAD_REVISION
+from zoo.sqlite import use_write_ahead_log
 
 __all__ = ["bring_up_to_date", "check_schema", "make_engine", "no_zoo", "read", "write"]
 
@@ -41,7 +42,7 @@ def _set_up_sqlite(dbapi_connection: Any, _record: object) -> None:
     dbapi_connection.isolation_level = None  # the driver would begin a transaction late, and only for some statements
     cursor = dbapi_connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    use_write_ahead_log(dbapi_connection, _BUSY_TIMEOUT_MS / 1000)
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
