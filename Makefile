@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ZOO ?= .zoo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench protos build-files lock clean
+.PHONY: help setup demo check test lint format bench protos build-files lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,8 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: $(STAMP) ## The main job on real input: fine-tune, publish, serve and ask four heads
 	@$(BIN)/python -m demo --zoo $(ZOO)
+
+check: lint test ## Everything that CI checks
 
 test: $(STAMP) ## Run the tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
