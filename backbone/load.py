@@ -123,11 +123,20 @@ def _parse(source: str) -> tuple[str, str]:
     """Return the kind of a source and where it leads."""
     kind, _, location = source.partition(":")
     if source == "minilm" or (kind in ("hf", "timm") and location):
+        _check_folder(location)
         return kind, location
     raise UnknownSource(
         f"'{source}' is not a backbone's source; expected 'minilm', 'hf:<folder or hub name>' or "
         "'timm:<folder or model name>', e.g. 'hf:bert-base-uncased' or 'timm:vit_small_patch16_224'."
     )
+
+
+def _check_folder(location: str) -> None:
+    """Refuse what can only be meant as a path and leads to no folder; a library would look for it on a hub."""
+    if location.startswith(("/", "./", "../")) and not Path(location).is_dir():
+        raise UnknownSource(
+            f"There is no folder '{location}'; expected one with config.json and model.safetensors. Check the path."
+        )
 
 
 def _name_from(kind: str, location: str) -> str:

@@ -19,9 +19,12 @@ def test_source_of_no_known_kind_is_refused_with_examples(source: str) -> None:
         load_backbone(source)
 
 
-def test_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnknownSource, match=r"config\.json and model\.safetensors"):
-        load_backbone(f"hf:{tmp_path / 'nothing'}")
+@pytest.mark.parametrize("kind", ["hf", "timm"])
+@pytest.mark.parametrize("place", ["/nowhere/model", "./nothing", "../nothing"])
+def test_path_to_no_folder_is_refused_without_talk_of_a_hub(kind: str, place: str) -> None:
+    with pytest.raises(UnknownSource, match=r"There is no folder .*; expected one with config\.json") as caught:
+        load_backbone(f"{kind}:{place}")
+    assert "hub" not in str(caught.value).lower()
 
 
 def test_unsupported_family_is_refused_with_the_supported_ones(tmp_path: Path) -> None:
