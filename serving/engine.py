@@ -14,14 +14,14 @@ from math import inf
 from threading import Condition, Thread
 from typing import ParamSpec
 
-from serving.batching import Limits, Queues, decide
+from serving.batching import Limits, Priority, Queues, decide
 from serving.errors import DeadlineExceeded, InvalidRequest, Overloaded, ServingError, StageFailed, Unavailable
 from serving.execution import Answers, BatchResult, Execution
 from serving.plan import LoadedPlan, Plan, ServedVersion
-from serving.request import Item, Request
+from serving.request import Item, Request, Trace
 from serving.runtimes.base import Arrays, Runtime
 from serving.statistics import Statistics
-from zoo.preprocessing import Preprocessor, Row
+from zoo.preprocessing import Row
 
 __all__ = ["Engine"]
 
@@ -49,7 +49,7 @@ class Engine:
 
     def __init__(
         self,
-        loaded: LoadedPlan,
+        loaded: LoadedPlan,  # noqa: ARG002 - next
         runtime: Runtime,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -70,6 +70,11 @@ class Engine:
         self._running: Sequence[Item] = ()
 
     @property
+    def loaded(self) -> LoadedPlan:
+        """What it answers with now. A request reads it once, and hands it back to ``submit_all``."""
+        return self._loaded
+
+    @property
     def plan(self) -> Plan:
         """The plan that it answers with."""
         return self._loaded.plan
@@ -84,23 +89,21 @@ class Engine:
         """How many rows wait for a batch."""
         return len(self._queues)
 
-    def preprocessor(self, served: ServedVersion) -> Preprocessor:
-        """Return what makes rows for ``served``."""
-        return self._loaded.preprocessors[served.preprocessing]
-
     def start(self) -> None:
         """Start the device thread; call it on the event loop that will submit."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
-    async def submit(
-        self, row: Row, served: Sequence[ServedVersion], *, deadline: float | None = None
-    ) -> Mapping[str, Arrays]:
-        """Answer one row with several versions; see ``submit_all``."""
-        return (await self.submit_all((row,), served, deadline=deadline))[0]
-
     async def submit_all(
-        self, rows: Sequence[Row], served: Sequence[ServedVersion], *, deadline: float | None = None
+        self,
+        rows: Sequence[Row],
+        served: Sequence[ServedVersion],
+        *,
+        loaded: LoadedPlan,  # noqa: ARG002 - next
+        deadline: float | None = None,
+        priority: Priority = Priority.NORMAL,
+        shadows: Sequence[ServedVersion] = (),  # noqa: ARG002 - next
+        trace: Trace | None = None,  # noqa: ARG002 - next
     ) -> Sequence[Mapping[str, Arrays]]:
         """Answer several rows with several versions: all of them, or none.
 
@@ -108,8 +111,13 @@ class Engine:
 
         Args:
             rows: made by the preprocessor that all of ``served`` declare.
-            served: versions of this engine's plan.
+            served: versions of ``loaded``.
+            loaded: what the request began with: ``Engine.loaded`` then. It answers, whatever is promoted meanwhile.
             deadline: by the engine's clock, in seconds; rows that have not begun by then are dropped.
+            priority: the rows' place among those of their team.
+            shadows: versions of ``loaded`` that run beside ``served`` on the same features, if they can; what they
+                give is among the answers if they ran, and nothing else depends on them.
+            trace: gets to know when what happened.
 
         Returns:
             For each row, by version digest, its outputs without the N axis; axes named ``T`` end at the row's length.
@@ -124,7 +132,7 @@ class Engine:
         """
         arrived_s = self._clock()
         try:
-            answers = await self._answers(rows, served, arrived_s, inf if deadline is None else deadline)
+            answers = await self._answers(rows, served, arrived_s, inf if deadline is None else deadline, priority)
         except ServingError:
             self.statistics.record_request(served, self._clock() - arrived_s, answered=False)
             raise
@@ -156,14 +164,27 @@ class Engine:
         await self._stopped.wait()
 
     async def _answers(
-        self, rows: Sequence[Row], served: Sequence[ServedVersion], arrived_s: float, deadline_s: float
+        self,
+        rows: Sequence[Row],
+        served: Sequence[ServedVersion],
+        arrived_s: float,
+        deadline_s: float,
+        priority: Priority,
     ) -> list[Answers]:
         if self._loop is None:
             raise Unavailable("The server is still loading; try again in a moment.")
         routes = self._routes(tuple(served))
         request = Request(self._loop.create_future(), len(rows), len(routes))
         items = [
-            Item(request=request, index=index, row=row, route=route, arrived_s=arrived_s, deadline_s=deadline_s)
+            Item(
+                request=request,
+                index=index,
+                row=row,
+                route=route,
+                arrived_s=arrived_s,
+                deadline_s=deadline_s,
+                priority=priority,
+            )
             for index, row in enumerate(rows)
             for route in routes
         ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from serving.errors import InvalidRequest, UnknownModel
 from serving.runtimes.base import Executable
 from zoo.digest import path_digest
-from zoo.manifest import StageManifest, VersionManifest
+from zoo.manifest import StageManifest, TensorSpec, VersionManifest
 from zoo.preprocessing import Preprocessor
 from zoo.suggest import did_you_mean
 
@@ -141,6 +141,10 @@ class LoadedPlan:
     plan: Plan
     executables: Mapping[str, Executable]
     preprocessors: Mapping[str, Preprocessor]
+
+    def declared(self, version: ServedVersion) -> tuple[TensorSpec, ...]:
+        """Return the ready tensors that a version takes in place of its raw input."""
+        return self.preprocessors[version.preprocessing].declared
 
 
 def build_plan(versions: Iterable[ServedVersion], stages: Mapping[str, StageManifest]) -> Plan:

@@ -1,13 +1,33 @@
 """A call that waits for its answers, and the rows that the engine queues for it."""
 
 import asyncio
+from dataclasses import dataclass, field
 
+from serving.batching import Priority
 from serving.errors import ServingError
 from serving.execution import Answers
 from serving.plan import Route
 from zoo.preprocessing import Row
 
-__all__ = ["Item", "Request"]
+__all__ = ["Item", "Request", "Trace"]
+
+
+@dataclass(slots=True)
+class Trace:
+    """When what happened to one call, by the engine's clock in seconds; whoever wants to know hands one in."""
+
+    queued_s: float = 0.0
+    """When its rows were queued."""
+    began_s: float = 0.0
+    """When the first batch with one of its rows began; 0 if none did, since every answer was cached."""
+    ended_s: float = 0.0
+    """When the last of its batches ended."""
+    stages: list[tuple[str, float, float]] = field(default_factory=list)
+    """Name, beginning and end of each stage that ran for it, in the order in which they ran."""
+    batch_rows: int = 0
+    """Rows of the largest batch that one of its rows was in."""
+    cached: int = 0
+    """How many (row, node) outputs came out of the cache."""
 
 
 class Request:
@@ -45,10 +65,18 @@ class Item:
     Hashed by identity and without validation: one is made for every row of every request.
     """
 
-    __slots__ = ("arrived_s", "deadline_s", "index", "length", "request", "route", "row")
+    __slots__ = ("arrived_s", "deadline_s", "index", "length", "paths", "priority", "request", "route", "row", "team")
 
     def __init__(
-        self, *, request: Request, index: int, row: Row, route: Route, arrived_s: float, deadline_s: float
+        self,
+        *,
+        request: Request,
+        index: int,
+        row: Row,
+        route: Route,
+        arrived_s: float,
+        deadline_s: float,
+        priority: Priority,
     ) -> None:
         self.request = request
         self.index = index
@@ -57,3 +85,6 @@ class Item:
         self.length = row.length
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
+        self.priority = priority
+        self.team = route.versions[0].manifest.team
+        self.paths = route.paths

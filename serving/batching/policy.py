@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from serving.batching.priority import Priority
+
 __all__ = ["Decision", "Limits", "WaitingRow", "decide"]
 
 
@@ -25,6 +27,18 @@ class WaitingRow(Protocol):
     @property
     def deadline_s(self) -> float:
         """From when on its answer is of no use, in seconds of the engine's clock; infinity if always."""
+
+    @property
+    def team(self) -> str:
+        """Whose share it counts against."""
+
+    @property
+    def priority(self) -> Priority:
+        """Its place among the rows of its team."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Path digests of the nodes that it visits: what it will cost."""
 
 
 RowT = TypeVar("RowT", bound=WaitingRow)

@@ -5,12 +5,13 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from serving.batching import Priority
 from serving.engine import Engine
 from serving.errors import InvalidRequest
 from serving.handlers.preparing import Preparation
-from serving.plan import ServedVersion
+from serving.plan import LoadedPlan, ServedVersion
+from serving.request import Trace
 from serving.runtimes.base import Arrays
-from zoo.manifest import TensorSpec
 from zoo.preprocessing import Row
 from zoo.preprocessing.row import Raw
 
@@ -55,9 +56,16 @@ class Asker:
         self._preparation = Preparation(max_rows=max_preparing_rows, max_bytes=max_preparing_bytes)
 
     async def ask(
-        self, raws: Sequence[Raw], served: Sequence[ServedVersion], *, deadline: float | None
+        self,
+        raws: Sequence[Raw],
+        served: Sequence[ServedVersion],
+        *,
+        loaded: LoadedPlan,
+        deadline: float | None,
+        priority: Priority = Priority.NORMAL,
+        trace: Trace | None = None,
     ) -> Sequence[Answered]:
-        """Answer every input with every version, or fail as a whole.
+        """Answer every input with every version of ``loaded``, or fail as a whole.
 
         Versions that preprocess alike share one row of an input, and so the whole of their shared prefix.
 
@@ -80,9 +88,14 @@ class Asker:
                 f"holds at most {self.max_request_rows} of them together. Ask such heads apart, or send fewer rows."
             )
         rows = {}
-        for digest, versions in groups.items():
-            rows[digest] = await self._preparation.rows(raws, self.engine.preprocessor(versions[0]))
-        submitted = [self.engine.submit_all(rows[digest], group, deadline=deadline) for digest, group in groups.items()]
+        for digest in groups:
+            rows[digest] = await self._preparation.rows(raws, loaded.preprocessors[digest])
+        submitted = [
+            self.engine.submit_all(
+                rows[digest], group, loaded=loaded, deadline=deadline, priority=priority, trace=trace
+            )
+            for digest, group in groups.items()
+        ]
         answers = [await submitted[0]] if len(submitted) == 1 else await _all_or_none(submitted)
         return [
             Answered(
@@ -91,10 +104,6 @@ class Asker:
             )
             for position in range(len(raws))
         ]
-
-    def declared(self, version: ServedVersion) -> tuple[TensorSpec, ...]:
-        """Return the ready tensors that a version takes in place of its raw input."""
-        return self.engine.preprocessor(version).declared
 
     def close(self) -> None:
         """Let the preprocessing threads go."""

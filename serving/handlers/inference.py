@@ -13,6 +13,7 @@ from serving.handlers.access import AccessLog, Entry
 from serving.handlers.admission import Admission
 from serving.handlers.asked import Asked, asked_heads, outputs_of, raw_input
 from serving.handlers.asking import Asker
+from serving.plan import LoadedPlan
 from serving.runtimes.base import Arrays
 from zoo.errors import Undecodable
 from zoo.manifest import TensorSpec
@@ -69,18 +70,19 @@ class InferenceHandler:
         """
         with self._log.request("ModelInfer", request.request_id) as entry, self._admission.enter():
             entry.heads = request.model
-            asked = asked_heads(self._asker.engine.plan, request.model, request.version)
+            loaded = self._asker.engine.loaded
+            asked = asked_heads(loaded.plan, request.model, request.version)
             wanted = _wanted(request, asked)
-            raws = self._raws(request, asked)
+            raws = self._raws(request, asked, loaded)
             _note(entry, asked, len(raws))
-            answers = await self._asker.ask(raws, [one.served for one in asked], deadline=deadline)
+            answers = await self._asker.ask(raws, [one.served for one in asked], loaded=loaded, deadline=deadline)
             outputs = {
                 name: _join([answer.outputs[one.served.digest][spec.name] for answer in answers])
                 for name, (one, spec) in wanted.items()
             }
             return InferResponse(asked=asked, outputs=outputs)
 
-    def _raws(self, request: InferRequest, asked: Sequence[Asked]) -> Sequence[Raw]:
+    def _raws(self, request: InferRequest, asked: Sequence[Asked], loaded: LoadedPlan) -> Sequence[Raw]:
         """Take the inputs apart into one raw input a row."""
         for name, array in request.inputs.items():
             if array.ndim == 0:
@@ -90,7 +92,7 @@ class InferenceHandler:
             [(kind, array)] = request.inputs.items()
             return _raw_rows(request, kinds, kind, array)
         for one in asked:
-            _check_ready(request, one, self._asker.declared(one.served))
+            _check_ready(request, one, loaded.declared(one.served))
         return _ready_rows(request.inputs)
 
 

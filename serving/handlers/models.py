@@ -9,7 +9,7 @@ from serving.errors import UnknownModel
 from serving.handlers.admission import Admission
 from serving.handlers.asked import Asked, asked_heads, outputs_of, raw_input
 from serving.handlers.asking import Asker
-from serving.plan import ServedVersion
+from serving.plan import LoadedPlan, Plan, ServedVersion
 from serving.statistics import VersionStatistics
 from zoo.manifest import RegressAnswer, TensorSpec
 
@@ -97,11 +97,12 @@ class ModelsHandler:
             UnknownModel: a head of the name, or its version, is not loaded.
             InvalidRequest: the name asks a head twice.
         """
-        asked = asked_heads(self._asker.engine.plan, name, version)
-        raw, ready = self._inputs(asked)
+        loaded = self._asker.engine.loaded
+        asked = asked_heads(loaded.plan, name, version)
+        raw, ready = _inputs(asked, loaded)
         return Described(
             name=name,
-            versions=self._shared_numbers(asked),
+            versions=_shared_numbers(asked, loaded.plan),
             platform=self._platform,
             device=self._device,
             inputs=raw or ready,
@@ -137,15 +138,18 @@ class ModelsHandler:
             return []
         return [Listed(served=served, ready=self.is_ready) for served in _ordered(self._asker.engine.plan.versions)]
 
-    def _inputs(self, asked: Sequence[Asked]) -> tuple[tuple[TensorDescription, ...], tuple[TensorDescription, ...]]:
-        raw = {name: TensorDescription(name=name, datatype="BYTES", shape=(DYNAMIC, 1)) for name in _raw_names(asked)}
-        specs = {spec.name: spec for one in asked for spec in self._asker.declared(one.served)}
-        return tuple(raw.values()), tuple(_description(spec, name=name) for name, spec in specs.items())
 
-    def _shared_numbers(self, asked: Sequence[Asked]) -> tuple[int, ...]:
-        versions = self._asker.engine.plan.versions
-        numbers = [{served.number for served in versions if served.head == one.served.head} for one in asked]
-        return tuple(sorted(set.intersection(*numbers)))
+def _inputs(
+    asked: Sequence[Asked], loaded: LoadedPlan
+) -> tuple[tuple[TensorDescription, ...], tuple[TensorDescription, ...]]:
+    raw = {name: TensorDescription(name=name, datatype="BYTES", shape=(DYNAMIC, 1)) for name in _raw_names(asked)}
+    specs = {spec.name: spec for one in asked for spec in loaded.declared(one.served)}
+    return tuple(raw.values()), tuple(_description(spec, name=name) for name, spec in specs.items())
+
+
+def _shared_numbers(asked: Sequence[Asked], plan: Plan) -> tuple[int, ...]:
+    numbers = [{served.number for served in plan.versions if served.head == one.served.head} for one in asked]
+    return tuple(sorted(set.intersection(*numbers)))
 
 
 def _raw_names(asked: Sequence[Asked]) -> list[str]:

@@ -10,6 +10,7 @@ from serving.handlers.access import AccessLog
 from serving.handlers.admission import Admission
 from serving.handlers.asked import Asked
 from serving.handlers.asking import Answered, Asker
+from serving.plan import Plan
 from zoo.answers import Decoded, decode
 from zoo.preprocessing.row import Raw
 
@@ -92,20 +93,23 @@ class PredictHandler:
         request_id = request.request_id or self._new_id()
         with self._log.request("Predict", request_id) as entry, self._admission.enter():
             entry.heads = "+".join(choice.head for choice in request.heads)
-            asked = self._asked(request.heads)
+            loaded = self._asker.engine.loaded
+            asked = _asked(loaded.plan, request.heads)
             entry.versions, entry.rows = ",".join(str(one.served) for one in asked), 1
-            [answered] = await self._asker.ask([request.raw], [one.served for one in asked], deadline=deadline)
+            served = [one.served for one in asked]
+            [answered] = await self._asker.ask([request.raw], served, loaded=loaded, deadline=deadline)
             predictions = tuple(Prediction(asked=one, answer=_decoded(one, answered)) for one in asked)
             took_us = round((self._clock() - arrived) * 1_000_000)
             return PredictResponse(predictions=predictions, request_id=request_id, server_time_us=took_us)
 
-    def _asked(self, choices: Sequence[HeadChoice]) -> tuple[Asked, ...]:
-        if not choices:
-            raise InvalidRequest("The request asks no head; name at least one.")
-        if len(set(choices)) < len(choices):
-            raise InvalidRequest("The request asks a head twice; name each once, or with different versions.")
-        found = (self._asker.engine.plan.resolve(choice.head, choice.version) for choice in choices)
-        return tuple(Asked(served=served, alias=alias, epoch=epoch) for served, alias, epoch in found)
+
+def _asked(plan: Plan, choices: Sequence[HeadChoice]) -> tuple[Asked, ...]:
+    if not choices:
+        raise InvalidRequest("The request asks no head; name at least one.")
+    if len(set(choices)) < len(choices):
+        raise InvalidRequest("The request asks a head twice; name each once, or with different versions.")
+    found = (plan.resolve(choice.head, choice.version) for choice in choices)
+    return tuple(Asked(served=served, alias=alias, epoch=epoch) for served, alias, epoch in found)
 
 
 def _decoded(one: Asked, answered: Answered) -> Decoded:

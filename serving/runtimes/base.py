@@ -25,7 +25,7 @@ class Executable(Protocol):
 
 
 class Runtime(Protocol):
-    """Runs stages on one device. Only the thread that owns the device calls it, but for ``load``."""
+    """Runs stages on one device. Only the engine's threads call it, one a lane, but for ``load``."""
 
     name: str
     """``onnx`` or ``torchscript``; telemetry prints it."""
@@ -33,6 +33,8 @@ class Runtime(Protocol):
     """``cpu`` or ``cuda:0``."""
     format: Format
     """Which stored form of a stage it loads."""
+    lanes: int
+    """How many batches it runs side by side: as many threads of the engine share the device. 1 on a GPU."""
 
     def load(self, stage: StageManifest, artifact: bytes) -> Executable:
         """Load a stage from its stored bytes.

@@ -61,6 +61,7 @@ class OnnxRuntime:
     def __init__(self, device: str = "auto", *, threads: int = _CORES) -> None:
         offered = _CUDA in onnxruntime.get_available_providers()
         unusable = "" if offered else "this onnxruntime is built without CUDA; onnxruntime-gpu has it"
+        self.lanes = 1
         self.device = choose_device(device, count_cuda_devices(), unusable)
         share_process(threads)
         self._memory: Memory = HostMemory()

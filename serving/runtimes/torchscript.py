@@ -60,6 +60,7 @@ class TorchScriptRuntime:
         if threads < 1:
             raise InvalidConfig(f"At least one thread computes; got {threads}.")
         unusable = "" if torch.version.cuda else "this torch is built without CUDA"
+        self.lanes = 1
         self.device = choose_device(device, torch.cuda.device_count(), unusable)
         torch.set_num_threads(threads)
         if self.device != "cpu":

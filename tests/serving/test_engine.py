@@ -20,6 +20,7 @@ from serving.errors import (
 )
 from serving.plan import ServedVersion
 from tests.support.fake_runtime import FakeRuntime, expected, loaded_plan, row, served
+from tests.support.submitting import submit
 
 INTENT = served("intent", ["body/0", "body/1", "intent"])
 URGENCY = served("urgency", ["body/0", "body/1", "urgency"])
@@ -48,7 +49,7 @@ async def busy(runtime: FakeRuntime, engine: Engine) -> AsyncIterator[None]:
     while runtime.entered.acquire(blocking=False):
         pass
     runtime.released.clear()
-    first = asyncio.create_task(engine.submit(row(1), [INTENT]))
+    first = asyncio.create_task(submit(engine, row(1), [INTENT]))
     await asyncio.to_thread(runtime.entered.acquire)
     try:
         yield
@@ -83,7 +84,7 @@ def assert_answer(answers: Any, version: ServedVersion, ids: Sequence[int]) -> N
 def test_a_row_gets_the_answer_of_every_head_that_was_asked() -> None:
     async def scenario() -> None:
         async with running(FakeRuntime()) as engine:
-            answers = await engine.submit(row(1, 2, 3), VERSIONS)
+            answers = await submit(engine, row(1, 2, 3), VERSIONS)
             assert answers.keys() == {version.digest for version in VERSIONS}
             for version in VERSIONS:
                 assert_answer(answers, version, [1, 2, 3])
@@ -97,7 +98,7 @@ def test_64_concurrent_callers_each_get_their_own_answer_whatever_they_share_a_b
             texts = [[index + token for token in range(1 + index * 7 % 40)] for index in range(64)]
             asked = [VERSIONS[index % 4 : index % 4 + 1 + index % 3] for index in range(64)]
             answers = await asyncio.gather(
-                *(engine.submit(row(*ids), versions) for ids, versions in zip(texts, asked, strict=True))
+                *(submit(engine, row(*ids), versions) for ids, versions in zip(texts, asked, strict=True))
             )
             for answer, ids, versions in zip(answers, texts, asked, strict=True):
                 assert answer.keys() == {version.digest for version in versions}
@@ -112,7 +113,7 @@ def test_rows_that_came_while_the_device_was_busy_leave_as_one_batch() -> None:
         runtime = FakeRuntime()
         async with running(runtime) as engine:
             async with busy(runtime, engine):
-                rest = [asyncio.create_task(engine.submit(row(index), [URGENCY])) for index in range(5)]
+                rest = [asyncio.create_task(submit(engine, row(index), [URGENCY])) for index in range(5)]
                 await waiting(engine, 5)
             await asyncio.gather(*rest)
         assert ("urgency", 5) in runtime.calls
@@ -125,7 +126,7 @@ def test_rows_submitted_in_one_turn_of_the_loop_leave_together_though_the_device
         runtime = FakeRuntime()
         async with running(runtime) as engine:
             await asyncio.sleep(0.01)
-            await asyncio.gather(*(engine.submit(row(index), [INTENT]) for index in range(6)))
+            await asyncio.gather(*(submit(engine, row(index), [INTENT]) for index in range(6)))
         assert ("body/0", 6) in runtime.calls
 
     run(scenario())
@@ -137,11 +138,11 @@ def test_a_mixed_batch_runs_the_shared_prefix_once_and_the_statistics_show_it() 
         async with running(runtime) as engine:
             (route,) = engine.plan.routes([INTENT, URGENCY])
             shared, head = route.paths[0], route.paths[2]
-            await engine.submit_all([row(1), row(2), row(3)], [INTENT, URGENCY])
+            await engine.submit_all([row(1), row(2), row(3)], [INTENT, URGENCY], loaded=engine.loaded)
             runs = engine.statistics.stage_runs(shared)
             assert (runs.runs, runs.rows) == (1, 3)
             async with busy(runtime, engine):
-                rest = [asyncio.create_task(engine.submit(row(7), [version])) for version in (INTENT, URGENCY)]
+                rest = [asyncio.create_task(submit(engine, row(7), [version])) for version in (INTENT, URGENCY)]
                 await waiting(engine, 2)
             await asyncio.gather(*rest)
             assert engine.statistics.stage_runs(shared).runs == 3
@@ -153,7 +154,9 @@ def test_a_mixed_batch_runs_the_shared_prefix_once_and_the_statistics_show_it() 
 def test_several_rows_of_one_call_come_back_in_order() -> None:
     async def scenario() -> None:
         async with running(FakeRuntime(), Limits(max_rows=3)) as engine:
-            answers = await engine.submit_all([row(index) for index in range(10)], [INTENT, ELSEWHERE])
+            answers = await engine.submit_all(
+                [row(index) for index in range(10)], [INTENT, ELSEWHERE], loaded=engine.loaded
+            )
             for index, answer in enumerate(answers):
                 assert_answer(answer, INTENT, [index])
                 assert_answer(answer, ELSEWHERE, [index])
@@ -166,8 +169,8 @@ def test_a_caller_who_leaves_takes_its_row_out_of_the_queue_before_it_costs_anyt
         runtime = FakeRuntime()
         async with running(runtime) as engine:
             async with busy(runtime, engine):
-                leaves = asyncio.create_task(engine.submit(row(1, 2), [URGENCY]))
-                stays = asyncio.create_task(engine.submit(row(3), [TAG]))
+                leaves = asyncio.create_task(submit(engine, row(1, 2), [URGENCY]))
+                stays = asyncio.create_task(submit(engine, row(3), [TAG]))
                 await waiting(engine, 2)
                 leaves.cancel()
                 await waiting(engine, 1)
@@ -184,7 +187,7 @@ def test_a_caller_who_leaves_a_running_batch_disturbs_nobody() -> None:
         runtime = FakeRuntime()
         async with running(runtime) as engine:
             runtime.released.clear()
-            leaves, stays = [asyncio.create_task(engine.submit(row(index), [INTENT])) for index in (1, 2)]
+            leaves, stays = [asyncio.create_task(submit(engine, row(index), [INTENT])) for index in (1, 2)]
             await asyncio.to_thread(runtime.entered.acquire)
             leaves.cancel()
             await asyncio.sleep(0)
@@ -199,7 +202,7 @@ def test_a_deadline_that_has_passed_is_refused_at_once() -> None:
         runtime = FakeRuntime()
         async with running(runtime, clock=lambda: 10.0) as engine:
             with pytest.raises(DeadlineExceeded, match="allow more time"):
-                await engine.submit(row(1), [INTENT], deadline=10.0)
+                await submit(engine, row(1), [INTENT], deadline=10.0)
             assert engine.statistics.dropped() == {"expired": 1}
         assert runtime.calls == []
 
@@ -212,8 +215,8 @@ def test_a_deadline_that_passes_in_the_queue_is_refused_without_being_run() -> N
         now_s = [0.0]
         async with running(runtime, clock=lambda: now_s[0]) as engine:
             async with busy(runtime, engine):
-                hurried = asyncio.create_task(engine.submit(row(1), [URGENCY], deadline=5.0))
-                patient = asyncio.create_task(engine.submit(row(2), [TAG], deadline=50.0))
+                hurried = asyncio.create_task(submit(engine, row(1), [URGENCY], deadline=5.0))
+                patient = asyncio.create_task(submit(engine, row(2), [TAG], deadline=50.0))
                 await waiting(engine, 2)
                 now_s[0] = 6.0
             assert_answer(await patient, TAG, [2])
@@ -229,10 +232,10 @@ def test_a_row_that_finds_the_queue_full_is_refused_at_once() -> None:
         runtime = FakeRuntime()
         async with running(runtime, Limits(max_waiting_rows=2)) as engine:
             async with busy(runtime, engine):
-                rest = [asyncio.create_task(engine.submit(row(index), [INTENT])) for index in range(2)]
+                rest = [asyncio.create_task(submit(engine, row(index), [INTENT])) for index in range(2)]
                 await waiting(engine, 2)
                 with pytest.raises(Overloaded, match="2 rows are waiting"):
-                    await engine.submit(row(9), [INTENT])
+                    await submit(engine, row(9), [INTENT])
             await asyncio.gather(*rest)
             assert engine.statistics.dropped() == {"overloaded": 1}
 
@@ -243,7 +246,7 @@ def test_a_call_of_more_rows_than_the_queue_holds_is_told_to_split() -> None:
     async def scenario() -> None:
         async with running(FakeRuntime(), Limits(max_waiting_rows=2)) as engine:
             with pytest.raises(InvalidRequest, match="Split it"):
-                await engine.submit_all([row(1), row(2), row(3)], [INTENT])
+                await engine.submit_all([row(1), row(2), row(3)], [INTENT], loaded=engine.loaded)
 
     run(scenario())
 
@@ -252,11 +255,11 @@ def test_a_broken_stage_fails_its_rows_and_the_engine_goes_on() -> None:
     async def scenario() -> None:
         runtime = FakeRuntime(broken={"urgency"})
         async with running(runtime) as engine:
-            bad, good = [asyncio.create_task(engine.submit(row(4), [version])) for version in (URGENCY, INTENT)]
+            bad, good = [asyncio.create_task(submit(engine, row(4), [version])) for version in (URGENCY, INTENT)]
             assert_answer(await good, INTENT, [4])
             assert isinstance(await outcome_of(bad), StageFailed)
             runtime.broken.clear()
-            assert_answer(await engine.submit(row(5), [URGENCY]), URGENCY, [5])
+            assert_answer(await submit(engine, row(5), [URGENCY]), URGENCY, [5])
 
     run(scenario())
 
@@ -266,7 +269,7 @@ def test_a_call_whose_one_row_fails_leaves_nothing_of_it_in_the_queue() -> None:
         runtime = FakeRuntime(broken={"elsewhere"})
         async with running(runtime, Limits(max_rows=1)) as engine:
             with pytest.raises(StageFailed):
-                await engine.submit_all([row(index) for index in range(8)], [ELSEWHERE])
+                await engine.submit_all([row(index) for index in range(8)], [ELSEWHERE], loaded=engine.loaded)
             assert engine.waiting_rows == 0
 
     run(scenario())
@@ -277,7 +280,7 @@ def test_an_engine_that_has_not_started_refuses_rows() -> None:
         engine = Engine(loaded_plan(VERSIONS, FakeRuntime()), FakeRuntime())
         assert not engine.ready
         with pytest.raises(Unavailable, match="loading"):
-            await engine.submit(row(1), [INTENT])
+            await submit(engine, row(1), [INTENT])
         await engine.close()
 
     run(scenario())
@@ -288,13 +291,13 @@ def test_closing_answers_what_waits_and_refuses_what_is_new() -> None:
         runtime = FakeRuntime()
         async with running(runtime) as engine:
             async with busy(runtime, engine):
-                queued = asyncio.create_task(engine.submit(row(2), [INTENT]))
+                queued = asyncio.create_task(submit(engine, row(2), [INTENT]))
                 await waiting(engine, 1)
                 closing = asyncio.create_task(engine.close())
                 await asyncio.sleep(0)
                 assert not engine.ready
                 with pytest.raises(Unavailable, match="stopping"):
-                    await engine.submit(row(3), [INTENT])
+                    await submit(engine, row(3), [INTENT])
             await closing
             assert_answer(await queued, INTENT, [2])
 
@@ -306,7 +309,7 @@ def test_closing_refuses_what_still_waits_when_its_grace_is_over() -> None:
         runtime = FakeRuntime()
         async with running(runtime) as engine:
             async with busy(runtime, engine):
-                queued = asyncio.create_task(engine.submit(row(2), [URGENCY]))
+                queued = asyncio.create_task(submit(engine, row(2), [URGENCY]))
                 await waiting(engine, 1)
                 closing = asyncio.create_task(engine.close(grace_s=0.01))
                 with pytest.raises(Unavailable, match=r"did not begin within 0\.01 s"):
@@ -327,7 +330,7 @@ def test_an_engine_that_breaks_says_so_and_leaves_nobody_waiting(caplog: pytest.
 
     async def scenario() -> None:
         async with running(FakeRuntime(), clock=clock) as engine:
-            queued = asyncio.create_task(engine.submit(row(2), [INTENT]))
+            queued = asyncio.create_task(submit(engine, row(2), [INTENT]))
             await waiting(engine, 1)
             stopped[0] = True
             with pytest.raises(Unavailable, match="internal error"):
@@ -347,7 +350,7 @@ def test_a_request_that_the_plan_cannot_answer_is_refused(
     async def scenario() -> None:
         async with running(FakeRuntime()) as engine:
             with pytest.raises(error):
-                await engine.submit(row(1), versions)
+                await submit(engine, row(1), versions)
 
     run(scenario())
 
@@ -357,7 +360,7 @@ def test_half_of_all_callers_leaving_at_any_moment_loses_no_answer_and_no_row() 
         async with running(FakeRuntime(), Limits(max_rows=4)) as engine:
             tasks = []
             for index in range(200):
-                tasks.append(asyncio.create_task(engine.submit(row(index, index), [VERSIONS[index % 4]])))
+                tasks.append(asyncio.create_task(submit(engine, row(index, index), [VERSIONS[index % 4]])))
                 if index % 3 == 0:
                     await asyncio.sleep(0)
                 if index % 2:

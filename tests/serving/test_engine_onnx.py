@@ -14,6 +14,7 @@ from serving.loader import load_plan
 from serving.plan import LoadedPlan, ServedVersion
 from serving.runtimes import open_runtime
 from serving.runtimes.base import Runtime
+from tests.support.submitting import submit
 from tests.support.tiny_zoo import ANSWERS, TinyZoo, make_tiny_zoo
 from zoo import Zoo
 
@@ -54,7 +55,7 @@ def test_one_call_with_four_heads_runs_the_shared_prefix_once(
         engine = Engine(loaded, runtime)
         engine.start()
         versions = [engine.plan.resolve(head)[0] for head in HEADS]
-        answers = await engine.submit(tiny.row("Hello, refund my order please!"), versions)
+        answers = await submit(engine, tiny.row("Hello, refund my order please!"), versions)
         assert_right(tiny, "Hello, refund my order please!", versions, answers)
         (root,) = engine.plan.roots
         runs = {node.stage.name: engine.statistics.stage_runs(node.path).runs for node in root.node.walk()}
@@ -72,7 +73,7 @@ def test_a_mixed_batch_runs_the_shared_prefix_once_and_not_once_a_head(
         engine.start()
         versions = {head: engine.plan.resolve(head)[0] for head in HEADS}
         answers = await asyncio.gather(
-            *(engine.submit(tiny.row(f"order {head}"), [version]) for head, version in versions.items())
+            *(submit(engine, tiny.row(f"order {head}"), [version]) for head, version in versions.items())
         )
         for (head, version), answer in zip(versions.items(), answers, strict=True):
             assert_right(tiny, f"order {head}", [version], answer)
@@ -97,7 +98,7 @@ def test_64_concurrent_callers_with_ragged_texts_each_get_their_own_answer(
                 text = f"order {caller} {turn} " + "late parcel " * chance.randrange(25)
                 heads = chance.sample(HEADS, chance.randint(1, 4))
                 versions = [engine.plan.resolve(head)[0] for head in heads]
-                assert_right(tiny, text, versions, await engine.submit(tiny.row(text), versions))
+                assert_right(tiny, text, versions, await submit(engine, tiny.row(text), versions))
 
         await asyncio.gather(*(call(caller) for caller in range(64)))
         await engine.close()

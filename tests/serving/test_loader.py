@@ -22,6 +22,7 @@ class Recording:
     name: str = "recording"
     device: str = "cpu"
     format: Format = "onnx"
+    lanes: int = 1
     loaded: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
 

@@ -47,6 +47,7 @@ class FakeRuntime:
     name: str = "fake"
     device: str = "cpu"
     format: Format = "onnx"
+    lanes: int = 1
     calls: list[tuple[str, int]] = field(default_factory=list)
     taken: list[tuple[int, ...]] = field(default_factory=list)
     brought_back: list[tuple[str, ...]] = field(default_factory=list)

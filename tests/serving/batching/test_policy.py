@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.batching import Limits, decide
+from serving.batching import Limits, Priority, decide
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,6 +14,9 @@ class Waiting:
     length: int = 1
     arrived_s: float = 0.0
     deadline_s: float = inf
+    team: str = "cs"
+    priority: Priority = Priority.NORMAL
+    paths: tuple[str, ...] = ()
 
 
 def queue_of(lengths: Sequence[int]) -> list[Waiting]:

@@ -169,7 +169,7 @@ def at_slow_desk(work: Callable[[Desk, SlowPreprocessor], Awaitable[T]]) -> T:
 def test_an_image_is_never_decoded_on_the_event_loop_however_few_bytes_it_has() -> None:
     async def work(desk: Desk, slow: SlowPreprocessor) -> None:
         slow.released.set()
-        await desk.asker.ask([b"a bomb of few bytes"], [INTENT], deadline=None)
+        await desk.asker.ask([b"a bomb of few bytes"], [INTENT], loaded=desk.engine.loaded, deadline=None)
         assert slow.threads
         assert threading.current_thread().name not in slow.threads
 
@@ -179,15 +179,17 @@ def test_an_image_is_never_decoded_on_the_event_loop_however_few_bytes_it_has() 
 def test_inputs_that_wait_for_preprocessing_are_bounded_as_those_that_wait_for_the_device() -> None:
     async def work(desk: Desk, slow: SlowPreprocessor) -> None:
         asker = Asker(desk.engine, max_request_rows=4, max_preparing_rows=6, max_preparing_bytes=100)
-        first = asyncio.ensure_future(asker.ask([b"image"] * 4, [INTENT], deadline=None))
+        first = asyncio.ensure_future(asker.ask([b"image"] * 4, [INTENT], loaded=desk.engine.loaded, deadline=None))
         await asyncio.sleep(0.01)
         with pytest.raises(Overloaded, match=r"4 rows .* are being preprocessed"):
-            await asker.ask([b"image"] * 3, [INTENT], deadline=None)
+            await asker.ask([b"image"] * 3, [INTENT], loaded=desk.engine.loaded, deadline=None)
         with pytest.raises(Overloaded, match="20 bytes"):
-            await asker.ask([bytes(90)], [INTENT], deadline=None)
+            await asker.ask([bytes(90)], [INTENT], loaded=desk.engine.loaded, deadline=None)
         slow.released.set()
         assert len(await first) == 4
-        assert len(await asker.ask([bytes(200)], [INTENT], deadline=None)) == 1, "alone, any size is let in"
+        assert len(await asker.ask([bytes(200)], [INTENT], loaded=desk.engine.loaded, deadline=None)) == 1, (
+            "alone, any size is let in"
+        )
         asker.close()
 
     at_slow_desk(work)
