@@ -49,7 +49,7 @@ class Engine:
 
     def __init__(
         self,
-        loaded: LoadedPlan,  # noqa: ARG002 - next
+        loaded: LoadedPlan,
         runtime: Runtime,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,

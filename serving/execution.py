@@ -18,7 +18,7 @@ from serving.runtimes.base import Arrays, DeviceTensors, Runtime
 from zoo.manifest import TensorSpec
 from zoo.preprocessing import Row, collate
 
-__all__ = ["BatchResult", "Execution", "VersionRun", "Work"]
+__all__ = ["BatchResult", "Execution", "NodeRun", "VersionRun", "Work"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,14 +51,32 @@ class VersionRun:
     output_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRun:
+    """One node's part in a batch; the times are by the engine's clock."""
+
+    path: str
+    stage: str
+    """The stage's name."""
+    rows: int
+    width: int
+    """Tokens of each row, padding included; 1 for an input that has none."""
+    began_s: float
+    ended_s: float
+
+
 @dataclass(slots=True, kw_only=True)
 class BatchResult:
     """The outcome of one batch, by position in it."""
 
     answers: list[Answers]
     failures: dict[int, StageFailed] = field(default_factory=dict)
-    stage_runs: list[tuple[str, int]] = field(default_factory=list)
-    """Path digest of each node that ran, and on how many rows."""
+    runs: list[NodeRun] = field(default_factory=list)
+    """Every node that ran, in order."""
+    real_tokens: int = 0
+    """Tokens of its rows."""
+    padded_tokens: int = 0
+    """Tokens that its first stage computed, padding included: rows times the longest."""
     version_runs: list[VersionRun] = field(default_factory=list)
 
 
@@ -119,7 +137,10 @@ class _Batch:
             for version in work.route.versions:
                 self._wanting.setdefault(version.digest, []).append(position)
         self._input_s = 0.0
-        self._result = BatchResult(answers=[{} for _ in works])
+        lengths = [work.row.length for work in works]
+        self._result = BatchResult(
+            answers=[{} for _ in works], real_tokens=sum(lengths), padded_tokens=len(lengths) * max(lengths)
+        )
 
     def run(self, root: Root) -> BatchResult:
         started_s = self._clock()
@@ -142,8 +163,18 @@ class _Batch:
         except Exception as error:
             self._fail(node, "stage", error, above_s)
             return
-        infer_s = above_s + self._clock() - started_s
-        self._result.stage_runs.append((node.path, len(rows)))
+        ended_s = self._clock()
+        infer_s = above_s + ended_s - started_s
+        self._result.runs.append(
+            NodeRun(
+                path=node.path,
+                stage=node.stage.name,
+                rows=len(rows),
+                width=max(self._works[position].row.length for position in rows),
+                began_s=started_s,
+                ended_s=ended_s,
+            )
+        )
         if node.versions:
             self._answer(node, tensors, infer_s)
         for child in node.children:

@@ -106,13 +106,13 @@ class Statistics:
         """
         now_ms = round(self._unix_time() * 1000)
         with self._lock:
-            for path, rows in result.stage_runs:
-                stage = self._stages.setdefault(path, StageRuns())
+            for run in result.runs:
+                stage = self._stages.setdefault(run.path, StageRuns())
                 stage.runs += 1
-                stage.rows += rows
-            for run in result.version_runs:
-                if not run.failed:
-                    self._add_run(run, sum(waited_s[position] for position in run.works), now_ms)
+                stage.rows += run.rows
+            for part in result.version_runs:
+                if not part.failed:
+                    self._add_run(part, sum(waited_s[position] for position in part.works), now_ms)
 
     def record_request(self, versions: Iterable[ServedVersion], seconds: float, *, answered: bool) -> None:
         """Add one request that was answered or refused ``seconds`` after it came."""

@@ -5,7 +5,9 @@ import logging
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from serving.request import Trace
 
 __all__ = ["AccessLog", "Entry"]
 
@@ -24,6 +26,8 @@ class Entry:
     heads: str = ""
     versions: str = ""
     rows: int = 0
+    trace: Trace = field(default_factory=Trace)
+    """When what happened to it in the engine."""
 
     def line(self, status: str, milliseconds: float) -> str:
         r"""Return the log line; callers' words are quoted, so that none of them can forge a line.

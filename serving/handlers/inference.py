@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.batching import Priority
 from serving.codec import DATATYPES, DTYPES, datatype_of
 from serving.errors import InvalidRequest
 from serving.handlers.access import AccessLog, Entry
@@ -36,6 +37,10 @@ class InferRequest:
     """By name, rows first; a BYTES tensor is an array of ``bytes`` objects."""
     outputs: tuple[str, ...] = ()
     """The outputs that are wanted; all if it is empty."""
+    priority: Priority = Priority.NORMAL
+    """Its place among the rows of its team."""
+    routing_key: str = ""
+    """Who asks, as far as a split alias is concerned: equal keys get the same side of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +80,14 @@ class InferenceHandler:
             wanted = _wanted(request, asked)
             raws = self._raws(request, asked, loaded)
             _note(entry, asked, len(raws))
-            answers = await self._asker.ask(raws, [one.served for one in asked], loaded=loaded, deadline=deadline)
+            answers = await self._asker.ask(
+                raws,
+                [one.served for one in asked],
+                loaded=loaded,
+                deadline=deadline,
+                priority=request.priority,
+                trace=entry.trace,
+            )
             outputs = {
                 name: _join([answer.outputs[one.served.digest][spec.name] for answer in answers])
                 for name, (one, spec) in wanted.items()

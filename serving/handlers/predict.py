@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from serving.batching import Priority
 from serving.errors import InvalidRequest
 from serving.handlers.access import AccessLog
 from serving.handlers.admission import Admission
@@ -32,6 +33,10 @@ class PredictRequest:
     raw: Raw
     heads: tuple[HeadChoice, ...]
     request_id: str = ""
+    priority: Priority = Priority.NORMAL
+    """Its place among the rows of its team."""
+    routing_key: str = ""
+    """Who asks, as far as a split alias is concerned: equal keys get the same side of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +102,14 @@ class PredictHandler:
             asked = _asked(loaded.plan, request.heads)
             entry.versions, entry.rows = ",".join(str(one.served) for one in asked), 1
             served = [one.served for one in asked]
-            [answered] = await self._asker.ask([request.raw], served, loaded=loaded, deadline=deadline)
+            [answered] = await self._asker.ask(
+                [request.raw],
+                served,
+                loaded=loaded,
+                deadline=deadline,
+                priority=request.priority,
+                trace=entry.trace,
+            )
             predictions = tuple(Prediction(asked=one, answer=_decoded(one, answered)) for one in asked)
             took_us = round((self._clock() - arrived) * 1_000_000)
             return PredictResponse(predictions=predictions, request_id=request_id, server_time_us=took_us)

@@ -125,7 +125,7 @@ def test_rows_that_cannot_be_stacked_fail_together_and_say_so(caplog: pytest.Log
 
 def test_what_ran_is_counted_by_path_and_by_version() -> None:
     result = run(FakeRuntime(), [([1], [INTENT]), ([2], [URGENCY]), ([3], [INTENT, TAG])])
-    assert sorted(rows for _, rows in result.stage_runs) == [1, 1, 2, 3, 3]
+    assert sorted(each.rows for each in result.runs) == [1, 1, 2, 3, 3]
     works = {str(each.version): each.works for each in result.version_runs}
     assert works == {"intent@1": (0, 2), "urgency@1": (1,), "tag@1": (2,)}
 

@@ -1,6 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
-from serving.execution import BatchResult, VersionRun
+from serving.execution import BatchResult, NodeRun, VersionRun
 from serving.plan import ServedVersion
 from serving.statistics import Duration, Statistics, VersionStatistics
 from tests.support.fake_runtime import served
@@ -9,12 +9,16 @@ INTENT = served("intent", ["body/0", "intent"])
 URGENCY = served("urgency", ["body/0", "urgency"])
 
 
+def node_run(path: str, rows: int) -> NodeRun:
+    return NodeRun(path=path, stage=path, rows=rows, width=1, began_s=0.0, ended_s=0.1)
+
+
 def version_run(version: ServedVersion, works: tuple[int, ...], *, failed: bool = False) -> VersionRun:
     return VersionRun(version=version, works=works, failed=failed, input_s=0.25, infer_s=0.5, output_s=0.125)
 
 
 def batch(*runs: VersionRun) -> BatchResult:
-    return BatchResult(answers=[], stage_runs=[("shared", 3), ("head", 2)], version_runs=list(runs))
+    return BatchResult(answers=[], runs=[node_run("shared", 3), node_run("head", 2)], version_runs=list(runs))
 
 
 def test_a_version_that_was_never_asked_has_zeros() -> None:
