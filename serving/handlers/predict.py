@@ -11,6 +11,7 @@ from serving.handlers.access import AccessLog
 from serving.handlers.admission import Admission
 from serving.handlers.asked import Asked
 from serving.handlers.asking import Answered, Asker
+from serving.handlers.call import CallContext
 from serving.plan import Plan
 from zoo.answers import Decoded, decode
 from zoo.preprocessing.row import Raw
@@ -37,6 +38,8 @@ class PredictRequest:
     """Its place among the rows of its team."""
     routing_key: str = ""
     """Who asks, as far as a split alias is concerned: equal keys get the same side of it."""
+    call: CallContext = CallContext()
+    """Who calls, and the span that the call belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
