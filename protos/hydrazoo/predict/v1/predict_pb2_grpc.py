@@ -40,6 +40,11 @@ class PredictServiceStub(object):
                 request_serializer=hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictRequest.SerializeToString,
                 response_deserializer=hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictResponse.FromString,
                 _registered_method=True)
+        self.PredictStream = channel.stream_stream(
+                '/hydrazoo.predict.v1.PredictService/PredictStream',
+                request_serializer=hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictStreamRequest.SerializeToString,
+                response_deserializer=hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictStreamResponse.FromString,
+                _registered_method=True)
 
 
 class PredictServiceServicer(object):
@@ -53,6 +58,15 @@ class PredictServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PredictStream(self, request_iterator, context):
+        """Answers many requests over one stream, each by itself and as soon as it is done: answers carry the id of their
+        request and come in any order. One message carries as many requests, or answers, as there are at hand, so that
+        whoever has many pays for a message once. A request that fails is answered with its error, and the stream goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PredictServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +74,11 @@ def add_PredictServiceServicer_to_server(servicer, server):
                     servicer.Predict,
                     request_deserializer=hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictRequest.FromString,
                     response_serializer=hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictResponse.SerializeToString,
+            ),
+            'PredictStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.PredictStream,
+                    request_deserializer=hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictStreamRequest.FromString,
+                    response_serializer=hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +109,33 @@ class PredictService(object):
             '/hydrazoo.predict.v1.PredictService/Predict',
             hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictRequest.SerializeToString,
             hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PredictStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/hydrazoo.predict.v1.PredictService/PredictStream',
+            hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictStreamRequest.SerializeToString,
+            hydrazoo_dot_predict_dot_v1_dot_predict__pb2.PredictStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,
