@@ -159,7 +159,7 @@ class _Batch:
         rows = self._at_node[node.path]
         started_s = self._clock()
         try:
-            tensors = {**tensors, **self._loaded.executables[node.stage_digest](tensors)}
+            tensors = {**tensors, **self._loaded.executables[node.executable](tensors)}
         except Exception as error:
             self._fail(node, "stage", error, above_s)
             return

@@ -1,17 +1,17 @@
 """Load what is live in a zoo: after this, answering a request looks nothing up in the registry."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from serving.errors import StageFailed, UnknownModel
 from serving.execution import Execution
-from serving.plan import LoadedPlan, Plan, Root, Route, ServedVersion, build_plan
+from serving.plan import LoadedPlan, Plan, Precision, Root, Route, ServedVersion, build_plan
 from serving.runtimes.base import Executable, Runtime
 from zoo import Zoo
-from zoo.manifest import StageManifest
 from zoo.preprocessing import Preprocessor, Row, load_preprocessor
 from zoo.registry.records import Live
 from zoo.suggest import did_you_mean
@@ -33,6 +33,9 @@ def load_plan(
     heads: Sequence[str] = (),
     aliases: Sequence[str] = (),
     progress: Progress = _tell_nobody,
+    share: bool = True,
+    precision: Literal["auto"] | Precision = "auto",  # noqa: ARG001 - next
+    before: LoadedPlan | None = None,  # noqa: ARG001 - next
 ) -> LoadedPlan:
     """Load every version under an alias: each distinct stage and preprocessor once; then run every path on one row.
 
@@ -42,6 +45,9 @@ def load_plan(
         heads: serve these alone; every head if empty.
         aliases: serve what is under these alone; under any alias if empty.
         progress: told of each stage.
+        share: give every version stages of its own if it is false, to compare with.
+        precision: what to compute in; by default what suits the device, where it is published.
+        before: the plan that runs now; what it has loaded is not loaded again.
 
     Returns:
         The plan, and everything that runs it.
@@ -53,10 +59,10 @@ def load_plan(
     """
     served = _served(zoo, _wanted(zoo.live(), heads, aliases))
     stages = {ref.digest: zoo.stage(ref.digest) for version in served for ref in version.manifest.stages}
-    plan = build_plan(served, stages)
+    plan = build_plan(served, stages, share=share)
     loaded = LoadedPlan(
         plan=plan,
-        executables=_load_stages(zoo, runtime, stages, progress),
+        executables=_load_stages(zoo, runtime, plan, progress),
         preprocessors={
             version.preprocessing: load_preprocessor(version.manifest.preprocessing, zoo.blobs.get)
             for version in {version.preprocessing: version for version in served}.values()
@@ -113,18 +119,17 @@ def _served(zoo: Zoo, live: Sequence[Live]) -> list[ServedVersion]:
     return served
 
 
-def _load_stages(
-    zoo: Zoo, runtime: Runtime, stages: Mapping[str, StageManifest], progress: Progress
-) -> dict[str, Executable]:
+def _load_stages(zoo: Zoo, runtime: Runtime, plan: Plan, progress: Progress) -> dict[str, Executable]:
+    stages = {node.executable: node.stage for root in plan.roots for node in root.node.walk()}
     executables: dict[str, Executable] = {}
-    for digest, stage in stages.items():
+    for key, stage in stages.items():
         artifact = stage.artifacts.get(runtime.format)
         if artifact is None:
             raise StageFailed(
                 f"Stage {stage.name!r} is not stored as {runtime.format}, only as {', '.join(stage.artifacts)}; the "
                 f"runtime {runtime.name!r} needs that. Publish it again in that format, or serve with another runtime."
             )
-        executables[digest] = runtime.load(stage, zoo.blobs.get(artifact.blob))
+        executables[key] = runtime.load(stage, zoo.blobs.get(artifact.blob))
         progress(f"loaded {stage.name}", len(executables), len(stages))
     return executables
 

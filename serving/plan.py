@@ -6,17 +6,33 @@ on) share its nodes, exactly as far as they agree; nothing else declares what is
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from serving.errors import InvalidRequest, UnknownModel
 from serving.runtimes.base import Executable
+from serving.traffic import share_of
 from zoo.digest import path_digest
 from zoo.manifest import StageManifest, TensorSpec, VersionManifest
 from zoo.preprocessing import Preprocessor
 from zoo.suggest import did_you_mean
 
-__all__ = ["LoadedPlan", "Node", "Plan", "Root", "Route", "ServedVersion", "build_plan"]
+__all__ = [
+    "AliasTarget",
+    "LoadFailure",
+    "LoadedPlan",
+    "Node",
+    "Plan",
+    "Precision",
+    "Root",
+    "Route",
+    "ServedVersion",
+    "build_plan",
+]
 
 DEFAULT_ALIAS = "prod"
+
+Precision = Literal["fp32", "int8", "fp16"]
+"""What a version computes in; the stages of its path that have no such form run as fp32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,10 +49,34 @@ class ServedVersion:
     preprocessing: str
     manifest: VersionManifest
     aliases: Mapping[str, int]
-    """Alias to epoch: how often it had moved when the plan was built."""
+    """Alias to epoch: how often it had moved when the plan was built. Those that lead here as canary are not among."""
+    precision: Precision = "fp32"
 
     def __str__(self) -> str:
         return f"{self.head}@{self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AliasTarget:
+    """What an alias of a head stands for."""
+
+    head: str
+    alias: str
+    epoch: int
+    live: ServedVersion
+    """Answers."""
+    canary: ServedVersion | None = None
+    """Answers ``canary_percent`` of the callers in the place of ``live``, if there is one."""
+    canary_percent: int = 0
+    shadows: tuple[ServedVersion, ...] = ()
+    """Run on what ``live`` runs on, to be compared with it; none of them answers."""
+
+    def side(self, routing_key: str) -> ServedVersion:
+        """Return the version that answers whoever asks with this key."""
+        if self.canary is None:
+            return self.live
+        on_canary = share_of(self.head, self.alias, routing_key) * 100 < self.canary_percent
+        return self.canary if on_canary else self.live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,6 +87,8 @@ class Node:
     """Digest of the path from the first stage to this one."""
     stage: StageManifest
     stage_digest: str
+    executable: str
+    """What runs it, in ``LoadedPlan.executables``: its stage in one stored form."""
     needs: tuple[str, ...]
     """Names of the tensors from above that this node or one below it reads, or that a version below answers with."""
     children: tuple["Node", ...]
@@ -76,6 +118,8 @@ class Route:
     versions: tuple[ServedVersion, ...]
     paths: tuple[str, ...]
     """Path digests of the nodes to visit, none twice."""
+    shadows: tuple[ServedVersion, ...] = ()
+    """Versions that run beside these, on the way in ``paths`` too; what fails of theirs fails nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,15 +128,18 @@ class Plan:
 
     versions: tuple[ServedVersion, ...]
     roots: tuple[Root, ...]
-    _by_name: Mapping[str, Mapping[str, tuple[ServedVersion, str, int]]] = field(repr=False)
+    targets: tuple[AliasTarget, ...]
+    _by_number: Mapping[str, Mapping[str, ServedVersion]] = field(repr=False)
+    _by_alias: Mapping[str, Mapping[str, AliasTarget]] = field(repr=False)
     _way_to: Mapping[str, tuple[Root, tuple[str, ...]]] = field(repr=False)
 
-    def resolve(self, head: str, version: str = "") -> tuple[ServedVersion, str, int]:
+    def resolve(self, head: str, version: str = "", routing_key: str = "") -> tuple[ServedVersion, str, int]:
         """Find a version by name.
 
         Args:
             head: the head's name.
             version: a number, an alias, or empty for the default alias: ``prod``, or the only one there is.
+            routing_key: who asks; an alias that is split gives equal keys the same side.
 
         Returns:
             The version, the alias that led to it and that alias' epoch; an empty alias and 0 for a number.
@@ -100,15 +147,28 @@ class Plan:
         Raises:
             UnknownModel: nothing of that name is loaded; the text names the closest that is.
         """
-        names = self._by_name.get(head)
-        if names is None:
-            raise UnknownModel(f"No head {head!r} is loaded.{did_you_mean(head, self._by_name)}")
-        if version not in names:
-            raise UnknownModel(_unknown_version(head, version, names))
-        return names[version]
+        numbers = self._by_number.get(head)
+        if numbers is None:
+            raise UnknownModel(f"No head {head!r} is loaded.{did_you_mean(head, self._by_number)}")
+        target = self._by_alias[head].get(version)
+        if target is not None:
+            return target.side(routing_key), target.alias, target.epoch
+        if version not in numbers:
+            raise UnknownModel(_unknown_version(head, version, [*numbers, *self._by_alias[head]]))
+        return numbers[version], "", 0
 
-    def routes(self, served: Sequence[ServedVersion]) -> tuple[Route, ...]:
+    def shadows(self, head: str, alias: str) -> tuple[ServedVersion, ...]:
+        """Return what is to run beside the answers under an alias; nothing for a version asked by its number."""
+        target = self._by_alias.get(head, {}).get(alias) if alias else None
+        return target.shadows if target else ()
+
+    def routes(self, served: Sequence[ServedVersion], shadows: Sequence[ServedVersion] = ()) -> tuple[Route, ...]:
         """Return the ways through the forest that answer one row with all of ``served``; one for each root on it.
+
+        Args:
+            served: what answers.
+            shadows: what runs beside it. A shadow that has not the first stage of any of ``served`` would cost a body
+                of its own, and is left out.
 
         Raises:
             InvalidRequest: nothing is asked, or the versions take differently preprocessed inputs.
@@ -127,63 +187,128 @@ class Plan:
             if version.digest not in self._way_to:
                 raise UnknownModel(f"{version} is not loaded any more; ask again for the alias.")
             by_root.setdefault(self._way_to[version.digest][0], []).append(version)
-        return tuple(self._route(root, tuple(versions)) for root, versions in by_root.items())
+        beside = [shadow for shadow in dict.fromkeys(shadows) if shadow not in served]
+        return tuple(self._route(root, tuple(versions), beside) for root, versions in by_root.items())
 
-    def _route(self, root: Root, versions: tuple[ServedVersion, ...]) -> Route:
-        paths = dict.fromkeys(path for version in versions for path in self._way_to[version.digest][1])
-        return Route(root=root, versions=versions, paths=tuple(paths))
+    def _route(self, root: Root, versions: tuple[ServedVersion, ...], shadows: Sequence[ServedVersion]) -> Route:
+        here = tuple(shadow for shadow in shadows if self._root_of(shadow) is root)
+        paths = dict.fromkeys(path for version in (*versions, *here) for path in self._way_to[version.digest][1])
+        return Route(root=root, versions=versions, paths=tuple(paths), shadows=here)
+
+    def _root_of(self, version: ServedVersion) -> Root | None:
+        return self._way_to[version.digest][0] if version.digest in self._way_to else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFailure:
+    """A version that its alias should mean, and that does not load or does not run."""
+
+    head: str
+    alias: str
+    number: int
+    digest: str
+    cause: str
+    """Why, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadedPlan:
-    """A plan and everything that runs it, each thing loaded once: stages and preprocessors by digest."""
+    """A plan and everything that runs it, each loaded once: stages by ``Node.executable``, preprocessors by digest.
+
+    Nothing in it knows the plan before it, so that what is served no more can be freed.
+    """
 
     plan: Plan
     executables: Mapping[str, Executable]
     preprocessors: Mapping[str, Preprocessor]
+    epoch: int = 0
+    """Id of the newest promotion that it reflects; 0 if there was none."""
+    failures: tuple[LoadFailure, ...] = ()
+    """What is promoted and not served, because it does not load or run; what served before serves on."""
 
     def declared(self, version: ServedVersion) -> tuple[TensorSpec, ...]:
         """Return the ready tensors that a version takes in place of its raw input."""
         return self.preprocessors[version.preprocessing].declared
 
 
-def build_plan(versions: Iterable[ServedVersion], stages: Mapping[str, StageManifest]) -> Plan:
+def build_plan(
+    versions: Iterable[ServedVersion],
+    stages: Mapping[str, StageManifest],
+    *,
+    targets: Iterable[AliasTarget] = (),
+    share: bool = True,
+) -> Plan:
     """Build the forest in which versions share a node exactly as far as their paths agree.
 
     Args:
         versions: what to serve, each once.
         stages: the manifest of every stage on their paths, by stage digest.
+        targets: what the aliases stand for; without any, what ``versions`` say that leads to them.
+        share: give every version a tree of its own if it is false, to compare with.
 
     Returns:
         The plan.
     """
     versions = tuple(versions)
+    targets = tuple(targets) or tuple(_plain_targets(versions))
+    steps = {version.digest: _steps(version, stages, share=share) for version in versions}
     by_start: dict[tuple[str, str], list[ServedVersion]] = {}
     for version in versions:
-        by_start.setdefault((version.preprocessing, version.manifest.stages[0].digest), []).append(version)
+        by_start.setdefault((version.preprocessing, steps[version.digest][0]), []).append(version)
     roots = tuple(
-        Root(preprocessing=preprocessing, node=_grow((first,), group, stages))
+        Root(preprocessing=preprocessing, node=_grow((first,), group, steps, stages))
         for (preprocessing, first), group in by_start.items()
     )
-    return Plan(versions=versions, roots=roots, _by_name=_names(versions), _way_to=_ways(roots))
+    return Plan(
+        versions=versions,
+        roots=roots,
+        targets=targets,
+        _by_number=_numbers(versions),
+        _by_alias=_aliases(versions, targets),
+        _way_to=_ways(roots),
+    )
 
 
-def _grow(prefix: tuple[str, ...], versions: Sequence[ServedVersion], stages: Mapping[str, StageManifest]) -> Node:
-    """Build the node at the end of ``prefix``, and all below it, for versions whose path starts so."""
+def _plain_targets(versions: Iterable[ServedVersion]) -> Iterator[AliasTarget]:
+    for version in versions:
+        for alias, epoch in version.aliases.items():
+            yield AliasTarget(head=version.head, alias=alias, epoch=epoch, live=version)
+
+
+def _steps(version: ServedVersion, stages: Mapping[str, StageManifest], *, share: bool) -> tuple[str, ...]:
+    """Return the executable of each stage on the path of ``version``."""
+    own = "" if share else f"{version.digest}/"
+    variant = f"onnx-{version.precision}"
+    return tuple(
+        f"{own}{ref.digest}{f'/{variant}' if variant in stages[ref.digest].artifacts else ''}"
+        for ref in version.manifest.stages
+    )
+
+
+def _grow(
+    prefix: tuple[str, ...],
+    versions: Sequence[ServedVersion],
+    steps: Mapping[str, tuple[str, ...]],
+    stages: Mapping[str, StageManifest],
+) -> Node:
+    """Build the node at the end of ``prefix``, and all below it, for versions whose steps start so."""
+    depth = len(prefix)
     ends: list[ServedVersion] = []
     further: dict[str, list[ServedVersion]] = {}
     for version in versions:
-        below = version.manifest.stages[len(prefix) :]
+        below = steps[version.digest][depth:]
         if below:
-            further.setdefault(below[0].digest, []).append(version)
+            further.setdefault(below[0], []).append(version)
         else:
             ends.append(version)
-    children = tuple(_grow((*prefix, digest), group, stages) for digest, group in further.items())
+    children = tuple(_grow((*prefix, step), group, steps, stages) for step, group in further.items())
+    stage_digest = versions[0].manifest.stages[depth - 1].digest
     return Node(
         path=path_digest(prefix),
-        stage=stages[prefix[-1]],
-        stage_digest=prefix[-1],
-        needs=_needs(stages[prefix[-1]], ends, children),
+        stage=stages[stage_digest],
+        stage_digest=stage_digest,
+        executable=prefix[-1],
+        needs=_needs(stages[stage_digest], ends, children),
         children=children,
         versions=tuple(ends),
     )
@@ -197,18 +322,22 @@ def _needs(stage: StageManifest, ends: Sequence[ServedVersion], children: Sequen
     return tuple(sorted({spec.name for spec in stage.inputs} | (passed_on - given)))
 
 
-def _names(versions: Iterable[ServedVersion]) -> dict[str, dict[str, tuple[ServedVersion, str, int]]]:
-    """Return, by head, what each number, alias and the empty name (the default alias) stands for."""
-    names: dict[str, dict[str, tuple[ServedVersion, str, int]]] = {}
+def _numbers(versions: Iterable[ServedVersion]) -> dict[str, dict[str, ServedVersion]]:
+    numbers: dict[str, dict[str, ServedVersion]] = {}
     for version in versions:
-        of_head = names.setdefault(version.head, {})
-        of_head[str(version.number)] = (version, "", 0)
-        of_head.update({alias: (version, alias, epoch) for alias, epoch in version.aliases.items()})
-    for of_head in names.values():
-        aliases = [name for name, (_, alias, _) in of_head.items() if alias]
-        if DEFAULT_ALIAS in aliases or len(aliases) == 1:
-            of_head[""] = of_head[DEFAULT_ALIAS if DEFAULT_ALIAS in aliases else aliases[0]]
-    return names
+        numbers.setdefault(version.head, {})[str(version.number)] = version
+    return numbers
+
+
+def _aliases(versions: Iterable[ServedVersion], targets: Iterable[AliasTarget]) -> dict[str, dict[str, AliasTarget]]:
+    """Return, by head, what each alias and the empty name (the default alias) stands for."""
+    aliases: dict[str, dict[str, AliasTarget]] = {version.head: {} for version in versions}
+    for target in targets:
+        aliases[target.head][target.alias] = target
+    for of_head in aliases.values():
+        if DEFAULT_ALIAS in of_head or len(of_head) == 1:
+            of_head[""] = of_head[DEFAULT_ALIAS] if DEFAULT_ALIAS in of_head else next(iter(of_head.values()))
+    return aliases
 
 
 def _ways(roots: Iterable[Root]) -> dict[str, tuple[Root, tuple[str, ...]]]:
