@@ -44,7 +44,7 @@ lint: $(STAMP) ## Formatting, ruff, mypy --strict, import rules
 format: $(STAMP) ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure the server side by side with raw ONNX Runtime (about three minutes; keep the machine idle)
+bench: $(STAMP) ## Measure what the engine must show (about half an hour; keep the machine idle)
 	@$(BIN)/python -m benchmarks.serving
 
 protos: $(STAMP) ## Generate the Python stubs again after a change of a .proto file

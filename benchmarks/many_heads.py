@@ -1,6 +1,6 @@
-"""A zoo with any number of heads on one MiniLM, without training them: random weights cost as much to run."""
+"""A zoo with any number of heads on one body, without training them: random weights cost as much to run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,10 @@ from heads.base.modules import make_head
 from heads.base.recipe import Recipe
 from tests.support.provenance import provenance
 from zoo import Backbone, Zoo
-from zoo.digest import digest_bytes
 from zoo.export import ExportedStage, export_stage
 from zoo.manifest import Artifact, ClassifyAnswer, Signature, StageManifest, StageRef, TensorSpec, VersionManifest
 
-__all__ = ["CLASSES", "head_names", "make_zoo"]
+__all__ = ["CLASSES", "head_names", "make_zoo", "publish_again"]
 
 CLASSES = tuple(f"class-{number}" for number in range(8))
 
@@ -43,17 +42,27 @@ def make_zoo(folder: Path, heads: int, *, source: str = "minilm", hidden: int = 
         backbone = add_backbone(zoo, source, name="body", key=None)
         exported = _export_one(zoo, backbone, hidden)
         for number, name in enumerate(head_names(heads)):
-            _publish(zoo, name, backbone, _add_sibling(zoo, name, exported, seed=number))
+            _publish(zoo, name, backbone, _add_sibling(zoo, name, exported, seed=number), promote_to=("prod",))
+
+
+def publish_again(folder: Path, head: str) -> None:
+    """Publish a further version of a linear head, with other weights, under no alias."""
+    with Zoo.open(folder) as zoo:
+        backbone = zoo.backbone("body")
+        exported = _export_one(zoo, backbone, hidden=0)
+        _publish(zoo, head, backbone, _add_sibling(zoo, head, exported, seed=len(zoo.heads()) + 1), promote_to=())
 
 
 def _export_one(zoo: Zoo, backbone: Backbone, hidden: int) -> ExportedStage:
     """Export one head; the others are the same graph with other numbers in it."""
     tokens = zoo.stage(backbone.manifest.stages[-1].digest).outputs[0]
-    mask = TensorSpec(name="mask_NT", dtype="int64", shape=("N", "T"))
+    available = {"tokens_NTD": tokens}
+    example = {"tokens_NTD": torch.randn([axis if isinstance(axis, int) else 2 for axis in tokens.shape])}
+    if backbone.manifest.preprocessing.kind == "text":
+        available["mask_NT"] = TensorSpec(name="mask_NT", dtype="int64", shape=("N", "T"))
+        example["mask_NT"] = torch.ones(2, 2, dtype=torch.int64)
     head = Head(name="any", team="any", task=Classify(labels=CLASSES))
-    module = make_head(head, Recipe(hidden=hidden), {"tokens_NTD": tokens, "mask_NT": mask}).eval()
-    width = int(tokens.shape[2])
-    example = {"tokens_NTD": torch.randn(2, 3, width), "mask_NT": torch.ones(2, 3, dtype=torch.int64)}
+    module = make_head(head, Recipe(hidden=hidden), available).eval()
     return export_stage(module, example=example)
 
 
@@ -80,8 +89,8 @@ def _add_sibling(zoo: Zoo, name: str, exported: ExportedStage, *, seed: int) -> 
     return zoo.add_stage(manifest)
 
 
-def _publish(zoo: Zoo, name: str, backbone: Backbone, head: StageRef) -> None:
-    fields: Mapping[str, object] = provenance(name, digest_bytes(name.encode()))
+def _publish(zoo: Zoo, name: str, backbone: Backbone, head: StageRef, *, promote_to: Sequence[str]) -> None:
+    fields: Mapping[str, object] = provenance(name, head.digest)
     manifest = VersionManifest.model_validate(
         {
             **fields,
@@ -90,10 +99,10 @@ def _publish(zoo: Zoo, name: str, backbone: Backbone, head: StageRef) -> None:
             "shared_stages": len(backbone.manifest.stages),
             "preprocessing": backbone.manifest.preprocessing,
             "signature": Signature(
-                inputs=(TensorSpec(name="text", dtype="bytes", shape=("N",)),),
+                inputs=(TensorSpec(name=backbone.manifest.preprocessing.kind, dtype="bytes", shape=("N",)),),
                 outputs=(TensorSpec(name="scores_NC", dtype="float32", shape=("N", len(CLASSES))),),
             ),
             "answer": ClassifyAnswer(labels=CLASSES),
         }
     )
-    zoo.publish(manifest, promote_to=("prod",), reason="benchmark")
+    zoo.publish(manifest, promote_to=promote_to, reason="benchmark")
