@@ -1,57 +1,21 @@
 """The server: loads a plan, answers on gRPC, and leaves in order."""
 
 import asyncio
-import logging
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
-import grpc
-from grpc_health.v1 import health_pb2
-
 from serving.address import check_free, parse_address
-from serving.batching import Limits
 from serving.engine import Engine
-from serving.errors import AddressUnavailable, StageFailed
-from serving.grpc import Guard, Services, add_services
-from serving.grpc.services import SERVICES, TOLERANT
-from serving.handlers import (
-    AccessLog,
-    Admission,
-    Asker,
-    InferenceHandler,
-    ModelsHandler,
-    PredictHandler,
-    RegistryHandler,
-)
+from serving.errors import StageFailed
+from serving.frontends import Front, ServerLimits
 from serving.loader import load_plan
 from serving.plan import LoadedPlan
 from serving.runtimes.base import Runtime
 from zoo import Zoo
 
 __all__ = ["Server", "ServerLimits"]
-
-logger = logging.getLogger(__name__)
-
-LAST_WORDS_S = 1.0
-"""How long answers that are ready may take to leave, and open streams live on, once nothing is at work any more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerLimits:
-    """What bounds a message, a request, and the end.
-
-    ``batching`` bounds a batch and the queue. A request holds at most ``max_request_rows`` rows, and never more than
-    the queue. When the server stops, requests in flight have ``drain_s`` seconds to finish.
-    """
-
-    batching: Limits = field(default_factory=Limits)
-    max_message_bytes: int = 64 * 1024 * 1024
-    max_request_rows: int = 1024
-    drain_s: float = 20.0
 
 
 class Server:
@@ -79,7 +43,7 @@ class Server:
         self._limits = limits or ServerLimits()
         self._load = load or partial(load_plan, zoo, runtime)
         self._asked = parse_address(address)
-        self._admission = Admission()
+        self._front = Front(zoo, self._limits)
 
     async def start(self) -> None:
         """Take the address, load the plan, and answer.
@@ -89,20 +53,16 @@ class Server:
             UnknownModel: nothing is live in the zoo.
             StageFailed: a stage does not load or does not run.
         """
-        self._grpc = grpc.aio.server(interceptors=(Guard(TOLERANT),), options=_options(self._limits))
-        self._address = self._asked._replace(port=self._bind())
+        check_free(self._asked)
+        self._address = self._front.bind(self._asked)
         try:
             loaded = await asyncio.to_thread(self._load)
         except BaseException:
-            await self._grpc.start()  # what never started cannot be stopped, and would keep the port
-            await self._grpc.stop(None)
+            await self._front.release()
             raise
         self._engine = Engine(loaded, self._runtime, self._limits.batching)
-        self._health = add_services(self._grpc, self._services())
         self._engine.start()
-        await self._grpc.start()
-        for service in ("", *SERVICES):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await self._front.open(self._engine, runtime=self._runtime.name, device=self._runtime.device)
 
     @property
     def address(self) -> str:
@@ -139,45 +99,8 @@ class Server:
 
     async def stop(self) -> None:
         """Say that it is not serving, refuse new requests, finish those in flight, and leave."""
-        logger.info("stopping; %d requests in flight", self._admission.in_flight)
-        await self._health.enter_graceful_shutdown()
-        self._admission.close()
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.drain_s):
-                    await self._admission.wait_until_empty()
-            await self._grpc.stop(LAST_WORDS_S)
+            await self._front.drain()
         finally:
             await self._engine.close(0)
-            await self._grpc.stop(None)
-            self._asker.close()
-        logger.info("stopped")
-
-    def _bind(self) -> int:
-        check_free(self._asked)
-        try:
-            return self._grpc.add_insecure_port(str(self._asked))
-        except RuntimeError as error:
-            raise AddressUnavailable(f"Cannot listen on {self._asked}: {error}. Choose another address.") from error
-
-    def _services(self) -> Services:
-        rows = min(self._limits.max_request_rows, self._limits.batching.max_waiting_rows)
-        waiting = self._limits.batching.max_waiting_rows
-        self._asker = Asker(self._engine, max_request_rows=rows, max_preparing_rows=waiting)
-        log = AccessLog(time.monotonic)
-        platform = f"hydrazoo_{self._runtime.name}"
-        return Services(
-            inference=InferenceHandler(self._asker, self._admission, log),
-            models=ModelsHandler(self._asker, self._admission, platform=platform, device=self._runtime.device),
-            predict=PredictHandler(self._asker, self._admission, log),
-            registry=RegistryHandler(self._zoo),
-            max_request_rows=rows,
-        )
-
-
-def _options(limits: ServerLimits) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", limits.max_message_bytes),
-        ("grpc.max_send_message_length", limits.max_message_bytes),
-        ("grpc.so_reuseport", 0),  # two servers on one port would answer in turns, and neither would say so
-    ]
+            await self._front.close()

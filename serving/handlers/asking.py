@@ -5,8 +5,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from serving.answering import Answering
 from serving.batching import Priority
-from serving.engine import Engine
 from serving.errors import InvalidRequest
 from serving.handlers.preparing import Preparation
 from serving.plan import LoadedPlan, ServedVersion
@@ -45,7 +45,7 @@ class Asker:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Answering,
         *,
         max_request_rows: int,
         max_preparing_rows: int = MAX_PREPARING_ROWS,
