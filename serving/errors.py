@@ -47,9 +47,18 @@ class InvalidRequest(ServingError):
 
 
 class Overloaded(ServingError):
-    """More rows are waiting than the server keeps; the text says how many and when to try again."""
+    """More waits than the server keeps, or can do in time; the text says how much.
+
+    Args:
+        message: what a caller reads.
+        retry_after_s: after how many seconds another try may succeed.
+    """
 
     code = "serving.overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlineExceeded(ServingError):

@@ -4,12 +4,13 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 
 from grpc import StatusCode
 
 import serving.errors
 import zoo.errors
-from serving.errors import ServingError, StageFailed
+from serving.errors import Overloaded, ServingError, StageFailed
 from zoo.errors import ZooError
 
 __all__ = ["ERROR_CODE_KEY", "PUSHBACK_KEY", "STATUS_OF", "Refusal", "refusal"]
@@ -25,14 +26,11 @@ PUSHBACK_KEY = "grpc-retry-pushback-ms"
 MAX_MESSAGE_BYTES = 2000
 """Of a message; gRPC takes up to three for each that is not ASCII, and its clients drop trailers of more than 8 KiB."""
 
-PUSHBACK_MS = 100
-"""About what a full queue takes to drain by one batch."""
-
 STATUS_OF: Mapping[type[Exception], StatusCode] = {
     ServingError: StatusCode.INTERNAL,
     serving.errors.UnknownModel: StatusCode.NOT_FOUND,
     serving.errors.InvalidRequest: StatusCode.INVALID_ARGUMENT,
-    serving.errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
+    Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     serving.errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     serving.errors.Cancelled: StatusCode.CANCELLED,
     serving.errors.Unavailable: StatusCode.UNAVAILABLE,
@@ -68,11 +66,13 @@ class Refusal:
     message: str
     code: str
     """The error's stable code."""
+    retry_after_ms: int | None = None
+    """How long to wait before the next try; None if waiting does not help, or nobody knows how long."""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What goes into the trailing metadata."""
-        pushback = ((PUSHBACK_KEY, str(PUSHBACK_MS)),) if self.status is StatusCode.RESOURCE_EXHAUSTED else ()
+        pushback = () if self.retry_after_ms is None else ((PUSHBACK_KEY, str(self.retry_after_ms)),)
         return ((ERROR_CODE_KEY, self.code), *pushback)
 
 
@@ -80,11 +80,18 @@ def refusal(error: Exception) -> Refusal:
     """Return how a call that raised ``error`` ends; what nobody foresaw is logged, and the caller gets the log's id."""
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), StatusCode.INTERNAL)
     if status is not StatusCode.INTERNAL or isinstance(error, StageFailed):  # which has its log's id already
-        return Refusal(status=status, message=_shortened(str(error)), code=_code(error))
+        return Refusal(
+            status=status, message=_shortened(str(error)), code=_code(error), retry_after_ms=_retry_after_ms(error)
+        )
     incident = secrets.token_hex(6)
     logger.error("%s: a call failed", incident, exc_info=error)
     message = f"The server failed on this call. Its log has the cause under {incident}; tell its operators that id."
     return Refusal(status=status, message=message, code=_code(error))
+
+
+def _retry_after_ms(error: Exception) -> int | None:
+    """Return the wait that an error asks for: at least 1 ms, since gRPC's clients retry after 0 at once."""
+    return max(1, ceil(error.retry_after_s * 1000)) if isinstance(error, Overloaded) else None
 
 
 def _shortened(message: str) -> str:

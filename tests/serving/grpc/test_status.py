@@ -51,10 +51,11 @@ def test_a_domain_error_keeps_its_text_and_its_code(error: ZooError | ServingErr
     assert ended.metadata == ((ERROR_CODE_KEY, error.code),)
 
 
-def test_overload_says_when_to_try_again() -> None:
-    metadata = dict(refusal(Overloaded("full")).metadata)
-    assert int(metadata[PUSHBACK_KEY]) > 0
-    assert metadata[ERROR_CODE_KEY] == "serving.overloaded"
+@pytest.mark.parametrize(("retry_after_s", "pushback_ms"), [(0.25, "250"), (0.0301, "31"), (0.0, "1"), (2, "2000")])
+def test_overload_says_after_how_many_milliseconds_to_try_again(retry_after_s: float, pushback_ms: str) -> None:
+    ended = refusal(Overloaded("full", retry_after_s=retry_after_s))
+    assert (ended.status, ended.message) == (StatusCode.RESOURCE_EXHAUSTED, "full")
+    assert dict(ended.metadata) == {ERROR_CODE_KEY: "serving.overloaded", PUSHBACK_KEY: pushback_ms}
 
 
 def test_a_subclass_that_nobody_mapped_has_its_parents_status() -> None:
