@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from zoo.digest import Digest, canonical_json, digest_bytes, digest_json, path_digest
 
@@ -48,8 +56,14 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 DType = Literal["float32", "float16", "int64", "int32", "uint8", "bool", "bytes"]
 """An element type; ``bytes`` is a variable-length string, as a client sends text or an encoded image."""
 
-Format = Literal["onnx", "torchscript", "safetensors"]
-"""What a stage is stored as. ``safetensors`` holds weights alone; the other two can be run."""
+Format = Literal["onnx", "torchscript", "safetensors", "onnx-int8", "onnx-fp16", "onnx-group"]
+"""What a stage is stored as. ``safetensors`` holds weights alone; the others can be run.
+
+``onnx-int8`` and ``onnx-fp16`` are the network in another precision, with float32 inputs and outputs. ``onnx-group``
+is a graph without weights, equal for all heads of one architecture, that runs several of them at once: it takes the
+stage's inputs, and each tensor of ``safetensors`` as ``weight:<its name>`` with a leading axis of heads, H; its
+outputs, named as in ``graph_outputs``, have that axis too.
+"""
 
 
 class Record(BaseModel):
@@ -336,12 +350,23 @@ class VersionManifest(Record):
     build_key: Digest = Field(description="digest of everything that went in; equal key, nothing to rebuild")
     metrics: Metrics
     gate: GateResult
-    parity: dict[Format, Parity]
+    parity: dict[Format, Parity] = Field(description="of the whole path, in each form that was measured")
+    variants: dict[Format, Metrics] = Field(
+        default_factory=dict, description="metrics on the test split of each precision that may be served instead"
+    )
     parents: tuple[Digest, ...] = ()
     created_by: str
     created_at: datetime
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @model_serializer(mode="wrap")
+    def _without_empty_variants(self, encode: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``variants`` out where there is none: manifests from before there were any keep their digest."""
+        encoded: dict[str, Any] = encode(self)
+        if not encoded["variants"]:
+            del encoded["variants"]
+        return encoded
 
     @property
     def digest(self) -> str:
