@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import URL
 
 from zoo.blobs import BlobStore
-from zoo.errors import IncompatibleSchema, InvalidManifest, InvalidReference, NotFound, Unavailable
+from zoo.errors import IncompatibleSchema, InvalidConfig, InvalidManifest, InvalidReference, NotFound, Unavailable
 from zoo.features import FeatureCache
 from zoo.manifest import BackboneManifest, Record, StageManifest, StageRef, VersionManifest
 from zoo.publishing import check_version, needed_blobs
@@ -222,8 +222,8 @@ class Zoo:
     def _no_version(self, wanted: Reference, versions: Sequence[Version]) -> str:
         aliases = next(summary.aliases for summary in self.heads() if summary.name == wanted.name)
         has = ", ".join(str(version.number) for version in versions[:8]) + (", …" if len(versions) > 8 else "")
-        standing = ", ".join(f"{alias} (version {number})" for alias, number, _ in aliases) or "none"
-        guess = did_you_mean(wanted.selector, [alias for alias, *_ in aliases]) if wanted.is_alias and aliases else ""
+        standing = ", ".join(f"{state.alias} (version {state.number})" for state in aliases) or "none"
+        guess = did_you_mean(wanted.selector, [state.alias for state in aliases]) if wanted.is_alias and aliases else ""
         return (
             f"Head {wanted.name!r} has no version or alias {wanted.selector!r}. "
             f"Its versions: {has}. Its aliases: {standing}.{guess if 'mean' in guess else ''}"
@@ -242,15 +242,21 @@ class Zoo:
             reason: why, in their words.
 
         Raises:
-            NotFound: a version does not exist.
+            NotFound: a version does not exist, or a canary or shadow is to join an alias that means nothing yet.
             Conflict: an alias was moved by somebody else; the text says who, when and where to.
+            InvalidConfig: a canary's share is no percentage from 1 to 99.
         """
         for move in moves:
             check_alias(move.alias)
+            if move.role == "canary" and not 1 <= move.percent <= 99:
+                raise InvalidConfig(
+                    f"A canary cannot get {move.percent} % of the callers; expected 1 to 99. "
+                    f"`zoo promote {move.head}@{move.number} {move.alias}` gives it all of them."
+                )
         return self.registry.promote(moves, by=by, reason=reason)
 
     def rollback(self, head: str, alias: str, *, by: str, reason: str) -> Promotion:
-        """Promote the version that an alias meant before the one it means now; NotFound if there is none."""
+        """Make an alias mean what it meant before: version, canary and shadows; NotFound if that was nothing."""
         self.versions(head)
         return self.registry.rollback(head, alias, by=by, reason=reason)
 
@@ -261,6 +267,10 @@ class Zoo:
     def promotions_after(self, promotion_id: int) -> list[Promotion]:
         """Return every promotion with a greater id, oldest first: what a watcher of the whole log asks for."""
         return self.registry.promotions_after(promotion_id)
+
+    def newest_promotion(self) -> int:
+        """Return the id of the newest promotion, 0 if there is none."""
+        return self.registry.newest_promotion()
 
     def live(self) -> list[Live]:
         """Return the version that every alias means now, by head and alias."""

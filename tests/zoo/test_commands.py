@@ -42,9 +42,8 @@ def run_json(*arguments: str) -> Any:
 def test_ls_lists_heads_with_their_aliases_and_backbones(folder: Path) -> None:
     assert "intent  2       prod → 1 (epoch 1)" in run("ls").stdout
     listed = run_json("ls")
-    assert listed["heads"] == [
-        {"head": "intent", "latest_number": 2, "aliases": [{"alias": "prod", "number": 1, "epoch": 1}]}
-    ]
+    alias = {"alias": "prod", "number": 1, "epoch": 1, "canary": 0, "canary_percent": 0, "shadows": []}
+    assert listed["heads"] == [{"head": "intent", "latest_number": 2, "aliases": [alias]}]
     assert [(found["name"], found["number"]) for found in listed["backbones"]] == [("minilm", 1)]
 
 
@@ -99,6 +98,34 @@ def test_promote_and_rollback_move_an_alias_and_log_tells_the_story(folder: Path
     assert "better" in run("log", "intent", "--alias", "prod").stdout
 
 
+def test_a_canary_and_a_shadow_join_what_an_alias_means_until_it_is_promoted_plainly(
+    zoo: Zoo, body: Backbone, folder: Path
+) -> None:
+    zoo.publish(version_manifest(zoo, body, seed="3"))
+    assert run("promote", "intent@2", "prod", "--canary", "10").stdout == (
+        "intent@prod is now intent@1, 10 % on 2 (epoch 2)\n"
+    )
+    assert run("promote", "intent@3", "prod", "--shadow").stdout == (
+        "intent@prod is now intent@1, 10 % on 2, in the shadow 3 (epoch 3)\n"
+    )
+    assert "prod → 1, 10 % on 2, in the shadow 3 (epoch 3)" in run("ls").stdout
+    assert [line.split()[:2] for line in run("ls", "intent").stdout.splitlines()[1:]] == [
+        ["intent@3", "prod"],
+        ["intent@2", "prod"],
+        ["intent@1", "prod"],
+    ]
+    assert run_json("show", "intent@2")["aliases"] == ["prod (10 %)"]
+    assert run_json("show", "intent@3")["aliases"] == ["prod (shadow)"]
+    assert "intent@1, 10 % on 2" in run("log", "intent").stdout
+    assert (run_json("log", "intent")[0]["canary"], run_json("log", "intent")[0]["shadows"]) == (2, [3])
+    assert run("promote", "intent@2", "prod").stdout == (
+        "intent@prod is now intent@2 (epoch 4)\nthe shadow intent@3 of intent@prod ended\n"
+    )
+    assert run("rollback", "intent", "prod").stdout == (
+        "intent@prod is now intent@1, 10 % on 2, in the shadow 3 (epoch 5)\n"
+    )
+
+
 def test_several_heads_are_promoted_at_once(zoo: Zoo, body: Backbone, folder: Path) -> None:
     zoo.publish(version_manifest(zoo, body, head="urgency"))
     moved = run_json("promote", "intent@2", "urgency@1", "canary")
@@ -146,6 +173,8 @@ def test_config_prints_each_value_and_its_origin_and_no_password(folder: Path, m
         (["log", "intnt"], "Did you mean 'intent'?"),
         (["promote", "intent@2", "prod", "--expect-epoch", "7"], "someone moved it to intent@1"),
         (["rollback", "intent", "prod"], "nothing to roll back to"),
+        (["promote", "intent@2", "beta", "--canary", "5"], "intent@beta means nothing yet"),
+        (["promote", "intent@1", "prod", "--shadow"], "intent@prod means intent@1 already"),
         (["ls", "--zoo", "nowhere"], "`zoo backbone add minilm` makes one there"),
     ],
 )
@@ -168,6 +197,8 @@ def test_a_refusal_is_one_line_on_stderr_and_exit_code_1(folder: Path, arguments
         (["promote", "intent", "prod"], "does not say which version. Expected intent@<number>"),
         (["promote", "intent@1", "intent@2", "prod", "--expect-epoch", "1"], "--expect-epoch goes with one version"),
         (["promote", "intent@1", "prod", "--expect-epoch", "-1"], "is not in the range"),
+        (["promote", "intent@2", "prod", "--canary", "100"], "is not in the range"),
+        (["promote", "intent@2", "prod", "--canary", "5", "--shadow"], "exclude each other"),
     ],
 )
 def test_misuse_is_explained_with_exit_code_2(folder: Path, arguments: list[str], message: str) -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.support.fake_manifests import add_body, version_manifest
 from zoo import Backbone, Move, Zoo
-from zoo.errors import Conflict, NotFound
+from zoo.errors import Conflict, InvalidConfig, NotFound
+from zoo.registry import Meaning
 
 
 @pytest.fixture
@@ -79,6 +80,67 @@ def test_rolling_back_is_a_promotion_to_the_version_before(three: Zoo) -> None:
     assert (entry.number, entry.epoch, entry.by, entry.reason) == (1, 4, "ben", "slow")
     assert three.resolve("intent").version.number == 1
     assert len(three.promotions("intent")) == 4
+
+
+def meanings(zoo: Zoo) -> list[Meaning]:
+    return [entry.meaning for entry in zoo.promotions("intent", "prod")]
+
+
+def test_a_canary_keeps_what_the_alias_means_and_replaces_the_canary_before_it(three: Zoo) -> None:
+    promote(three, Move("intent", "prod", 1), Move("intent", "prod", 2, role="canary", percent=10))
+    promote(three, Move("intent", "prod", 3, role="canary", percent=20))
+    assert meanings(three) == [Meaning(1, 3, 20), Meaning(1, 2, 10), Meaning(1)]
+    (live,) = three.live()
+    assert (live.version.number, live.canary_percent, live.epoch) == (1, 20, 3)
+    assert live.canary == three.resolve("intent@3").version
+    assert three.resolve("intent").version.number == 1, "what an alias means is its version, and not its canary"
+
+
+def test_shadows_add_up_and_a_shadow_that_becomes_the_canary_is_none_any_more(three: Zoo) -> None:
+    promote(three, Move("intent", "prod", 1), Move("intent", "prod", 3, role="shadow"))
+    promote(three, Move("intent", "prod", 2, role="shadow"), Move("intent", "prod", 2, role="shadow"))
+    assert meanings(three)[0] == Meaning(1, 0, 0, (2, 3))
+    promote(three, Move("intent", "prod", 3, role="canary", percent=1))
+    assert meanings(three)[0] == Meaning(1, 3, 1, (2,))
+    assert [version.number for version in three.live()[0].shadows] == [2]
+
+
+def test_a_plain_promotion_ends_canary_and_shadows_and_a_rollback_restores_them_whole(three: Zoo) -> None:
+    promote(three, Move("intent", "prod", 1), Move("intent", "prod", 2, role="canary", percent=10))
+    promote(three, Move("intent", "prod", 3, role="shadow"), Move("intent", "prod", 2))
+    assert meanings(three)[0] == Meaning(2)
+    entry = three.rollback("intent", "prod", by="ben", reason="slow")
+    assert entry.meaning == Meaning(1, 2, 10, (3,))
+    assert meanings(three)[0] == entry.meaning
+
+
+def test_what_answers_already_can_be_neither_canary_nor_shadow(three: Zoo) -> None:
+    promote(three, Move("intent", "prod", 1), Move("intent", "prod", 2, role="canary", percent=10))
+    for move in (
+        Move("intent", "prod", 1, role="canary", percent=5),
+        Move("intent", "prod", 1, role="shadow"),
+        Move("intent", "prod", 2, role="shadow"),
+    ):
+        with pytest.raises(Conflict, match="already"):
+            promote(three, move)
+
+
+@pytest.mark.parametrize("percent", [-1, 0, 100])
+def test_a_canary_gets_a_percentage_of_the_callers(three: Zoo, percent: int) -> None:
+    promote(three, Move("intent", "prod", 1))
+    with pytest.raises(InvalidConfig, match="expected 1 to 99"):
+        promote(three, Move("intent", "prod", 2, role="canary", percent=percent))
+
+
+def test_a_split_of_an_alias_that_means_nothing_says_what_to_do_first(three: Zoo) -> None:
+    with pytest.raises(NotFound, match=r"`zoo promote intent@<number> prod` makes it mean a version"):
+        promote(three, Move("intent", "prod", 2, role="canary", percent=10))
+
+
+def test_a_canary_also_obeys_the_epoch_that_it_expects(three: Zoo) -> None:
+    promote(three, Move("intent", "prod", 1))
+    with pytest.raises(Conflict, match="expected epoch 3"):
+        promote(three, Move("intent", "prod", 2, 3, role="canary", percent=10))
 
 
 @pytest.mark.parametrize(

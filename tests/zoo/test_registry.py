@@ -12,7 +12,8 @@ import zoo.registry
 from tests.support.fake_manifests import version_manifest
 from zoo import Backbone, Zoo
 from zoo.errors import IncompatibleSchema, InvalidConfig, NotFound, Unavailable
-from zoo.registry.engine import write
+from zoo.registry import Meaning
+from zoo.registry.engine import bring_up_to_date, write
 from zoo.registry.tables import HEAD_REVISION, metadata
 
 MIGRATIONS = Path(zoo.registry.__file__).parent / "migrations"
@@ -45,7 +46,7 @@ def test_the_database_refuses_to_change_or_delete_rows(zoo: Zoo, body: Backbone,
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO promotion VALUES (9, 'intent', 'prod', 1, 42, '2025-01-01', 'me', '')",
+        "INSERT INTO promotion VALUES (9, 'intent', 'prod', 1, 42, '2025-01-01', 'me', '', 0, 0, '')",
         "INSERT INTO version_stage VALUES ('nowhere', 0, 'nothing')",
     ],
 )
@@ -57,7 +58,9 @@ def test_the_database_refuses_rows_that_point_nowhere(zoo: Zoo, statement: str) 
 def test_the_same_epoch_cannot_be_written_twice(zoo: Zoo, body: Backbone) -> None:
     zoo.publish(version_manifest(zoo, body), promote_to=["prod"])
     with pytest.raises(IntegrityError, match="UNIQUE"), write(zoo.registry.engine) as connection:
-        connection.execute(sa.text("INSERT INTO promotion VALUES (2, 'intent', 'prod', 1, 1, '2025-01-01', 'me', '')"))
+        connection.execute(
+            sa.text("INSERT INTO promotion VALUES (2, 'intent', 'prod', 1, 1, '2025-01-01', 'me', '', 0, 0, '')")
+        )
 
 
 def test_opening_where_there_is_no_zoo_says_how_to_make_one(tmp_path: Path) -> None:
@@ -101,3 +104,17 @@ def test_a_folder_with_odd_characters_holds_a_zoo(tmp_path: Path) -> None:
     with Zoo.open(folder, create=True) as zoo:
         zoo.blobs.put(b"x")
     assert sorted(path.name for path in folder.iterdir()) == ["blobs", "zoo.sqlite"]
+
+
+def test_promotions_of_an_older_release_have_no_canary_and_no_shadows(zoo: Zoo, body: Backbone) -> None:
+    zoo.publish(version_manifest(zoo, body))
+    with write(zoo.registry.engine) as connection:
+        for column in ("canary", "canary_percent", "shadows"):
+            connection.execute(sa.text(f"ALTER TABLE promotion DROP COLUMN {column}"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+        connection.execute(sa.text("INSERT INTO promotion VALUES (1, 'intent', 'prod', 1, 1, '2025-01-01', 'me', '')"))
+    bring_up_to_date(zoo.registry.engine, "a test")
+    (entry,) = zoo.promotions("intent")
+    assert entry.meaning == Meaning(1)
+    with pytest.raises(IntegrityError, match="immutable"), write(zoo.registry.engine) as connection:
+        connection.execute(sa.text("UPDATE promotion SET canary = 1"))

@@ -28,5 +28,5 @@ def log(context: click.Context, head: str, alias: str, as_json: bool) -> None:
     elif not entries:
         click.echo(f"No alias of {head} has moved yet. `zoo promote {head}@<number> prod` moves the first.")
     else:
-        rows = [(e.at, e.alias, e.epoch, f"{e.head}@{e.number}", e.by, e.reason) for e in entries]
+        rows = [(e.at, e.alias, e.epoch, f"{e.head}@{e.meaning}", e.by, e.reason) for e in entries]
         print_table(("when", "alias", "epoch", "version", "by", "reason"), rows)

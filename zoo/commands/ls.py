@@ -49,15 +49,30 @@ def _list_versions(zoo: Zoo, head: str, as_json: bool) -> None:
     if as_json:
         print_json({**_head_json(summary), "versions": [asdict(version) for version in versions]})
         return
-    marks = {number: "" for _, number, _ in summary.aliases}
-    for alias, number, _ in summary.aliases:
-        marks[number] = f"{marks[number]} {alias}".strip()
+    marks = _marks(summary)
     rows = [(v, marks.get(v.number, ""), v.digest[:SHORT_DIGEST_LENGTH], v.created_at, v.created_by) for v in versions]
     print_table(("version", "aliases", "digest", "created", "by"), rows)
 
 
+def _marks(head: HeadSummary) -> dict[int, str]:
+    """Return what each version is to the aliases of its head.
+
+    >>> from zoo.registry.records import AliasState
+    >>> _marks(HeadSummary("intent", 8, (AliasState("prod", 6, 3, 7, 10, (8,)), AliasState("stable", 6, 1))))
+    {6: 'prod stable', 7: 'prod (10 %)', 8: 'prod (shadow)'}
+    """
+    marks: dict[int, list[str]] = {}
+    for state in head.aliases:
+        marks.setdefault(state.number, []).append(state.alias)
+        if state.canary:
+            marks.setdefault(state.canary, []).append(f"{state.alias} ({state.canary_percent} %)")
+        for number in state.shadows:
+            marks.setdefault(number, []).append(f"{state.alias} (shadow)")
+    return {number: " ".join(words) for number, words in marks.items()}
+
+
 def _aliases_text(head: HeadSummary) -> str:
-    return ", ".join(f"{alias} → {number} (epoch {epoch})" for alias, number, epoch in head.aliases)
+    return ", ".join(f"{state.alias} → {state.meaning} (epoch {state.epoch})" for state in head.aliases)
 
 
 def _head_json(head: HeadSummary) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """``zoo show``: one version, and everything that made it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 import click
@@ -8,7 +8,7 @@ import click
 from zoo.console import json_option, moment, open_zoo, print_json, zoo_option
 from zoo.digest import SHORT_DIGEST_LENGTH
 from zoo.manifest import LOWER_IS_BETTER, SliceMetrics, StageManifest, TensorSpec, VersionManifest
-from zoo.registry.records import Version
+from zoo.registry.records import Live, Version
 from zoo.zoo import Zoo
 
 __all__ = ["show"]
@@ -27,7 +27,7 @@ def show(context: click.Context, reference: str, as_json: bool) -> None:
     with open_zoo(context) as zoo:
         version = zoo.resolve(reference).version
         manifest = zoo.manifest(version)
-        aliases = [live.alias for live in zoo.live() if live.version == version]
+        aliases = list(_aliases(zoo.live(), version))
         if as_json:
             document = manifest.model_dump(mode="json", by_alias=True)
             print_json({"version": asdict(version), "aliases": aliases, "manifest": document})
@@ -56,6 +56,17 @@ def _describe(zoo: Zoo, version: Version, manifest: VersionManifest, aliases: li
     yield _field("code", manifest.code[:SHORT_DIGEST_LENGTH])
     parents = ", ".join(parent[:SHORT_DIGEST_LENGTH] for parent in manifest.parents)
     yield _field("built from", parents or "no earlier version")
+
+
+def _aliases(live: Iterable[Live], version: Version) -> Iterator[str]:
+    """Yield the aliases that lead to a version, and those where it is a canary or a shadow."""
+    for each in live:
+        if each.version == version:
+            yield each.alias
+        elif each.canary == version:
+            yield f"{each.alias} ({each.canary_percent} %)"
+        elif version in each.shadows:
+            yield f"{each.alias} (shadow)"
 
 
 def _field(name: str, text: str) -> str:

@@ -5,7 +5,18 @@ anything else. Public names: ``Registry``, and the records that it returns: ``Ve
 ``Resolved``, ``Live``, ``HeadSummary``, ``Backbone``, and ``Move``, which it takes.
 """
 
-from zoo.registry.records import AliasState, Backbone, HeadSummary, Live, Move, Problem, Promotion, Resolved, Version
+from zoo.registry.records import (
+    AliasState,
+    Backbone,
+    HeadSummary,
+    Live,
+    Meaning,
+    Move,
+    Problem,
+    Promotion,
+    Resolved,
+    Version,
+)
 from zoo.registry.registry import Registry
 
 __all__ = [
@@ -13,6 +24,7 @@ __all__ = [
     "Backbone",
     "HeadSummary",
     "Live",
+    "Meaning",
     "Move",
     "Problem",
     "Promotion",

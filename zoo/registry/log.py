@@ -6,17 +6,17 @@ epoch): whoever writes an epoch second is refused by the database.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select
 
 from zoo.errors import Conflict, NotFound
-from zoo.registry.records import AliasState, Move, Promotion
+from zoo.registry.records import AliasState, Meaning, Move, Promotion
 from zoo.registry.tables import promotion, version
 from zoo.suggest import did_you_mean
 
-__all__ = ["alias_states", "append", "dangling", "entries", "entries_after", "newest_entries", "roll_back"]
+__all__ = ["alias_states", "append", "dangling", "entries", "entries_after", "newest_entries", "newest_id", "roll_back"]
 
 _SAME_VERSION = sa.and_(version.c.head == promotion.c.head, version.c.number == promotion.c.number)
 
@@ -25,32 +25,75 @@ def append(connection: Connection, moves: Sequence[Move], *, by: str, reason: st
     """Add one entry per move, in order.
 
     Raises:
-        NotFound: a move names a version that does not exist.
-        Conflict: an alias does not stand at the epoch that its move expects.
+        NotFound: a move names a version that does not exist, or splits an alias that has never moved.
+        Conflict: an alias does not stand at the epoch that its move expects, or means already what it would add.
     """
-    newest_id = connection.execute(sa.select(sa.func.max(promotion.c.id))).scalar() or 0
-    return [
-        _append_one(connection, move, newest_id + place, by=by, reason=reason, at=at)
-        for place, move in enumerate(moves, start=1)
-    ]
+    signed = _Signed(by=by, reason=reason, at=at)
+    return [_move(connection, move, signed) for move in moves]
 
 
-def _append_one(connection: Connection, move: Move, entry_id: int, *, by: str, reason: str, at: datetime) -> Promotion:
+class _Signed(TypedDict):
+    """Who moved an alias, why and when."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+def _move(connection: Connection, move: Move, signed: _Signed) -> Promotion:
     digest = _version_digest(connection, move.head, move.number)
     current = _current(connection, move.head, move.alias)
     epoch = current.epoch if current else 0
     if move.expected_epoch is not None and move.expected_epoch != epoch:
         raise Conflict(_lost(move, current))
-    values = {"id": entry_id, "head": move.head, "alias": move.alias, "epoch": epoch + 1, "number": move.number}
-    connection.execute(promotion.insert().values(**values, at=at, by=by, reason=reason))
-    return Promotion(entry_id, move.head, move.alias, epoch + 1, move.number, digest, at, by, reason)
+    if move.role == "all":
+        return _write(connection, move.head, move.alias, epoch + 1, Meaning(move.number), digest, signed)
+    if current is None:
+        raise NotFound(
+            f"{move.head}@{move.alias} means nothing yet, so there is nothing that {move.head}@{move.number} could be "
+            f"compared with. `zoo promote {move.head}@<number> {move.alias}` makes it mean a version."
+        )
+    return _write(connection, move.head, move.alias, epoch + 1, _beside(move, current), current.digest, signed)
+
+
+def _beside(move: Move, current: Promotion) -> Meaning:
+    """Return what the alias means once the version of ``move`` is its canary, or one of its shadows."""
+    if move.number == current.number:
+        raise Conflict(
+            f"{move.head}@{move.alias} means {move.head}@{move.number} already. "
+            f"`zoo promote {move.head}@{move.number} {move.alias}` without more ends its canary and its shadows."
+        )
+    others = tuple(number for number in current.shadows if number != move.number)
+    if move.role == "canary":
+        return Meaning(current.number, move.number, move.percent, others)
+    if move.number == current.canary:
+        raise Conflict(
+            f"{move.head}@{move.number} answers {current.canary_percent} % of the callers of {move.head}@{move.alias} "
+            f"already, so it cannot be its shadow. `zoo promote {move.head}@{current.number} {move.alias}` ends that."
+        )
+    return Meaning(current.number, current.canary, current.canary_percent, tuple(sorted((*others, move.number))))
+
+
+def _write(
+    connection: Connection, head: str, alias: str, epoch: int, meaning: Meaning, digest: str, signed: _Signed
+) -> Promotion:
+    values = {
+        "id": newest_id(connection) + 1,
+        "head": head,
+        "alias": alias,
+        "epoch": epoch,
+        **meaning._asdict(),
+        **signed,
+    }
+    connection.execute(promotion.insert().values(**values))
+    return Promotion(digest=digest, **values)
 
 
 def roll_back(connection: Connection, head: str, alias: str, *, by: str, reason: str, at: datetime) -> Promotion:
-    """Add an entry that moves the alias to the version it meant before the present one.
+    """Add an entry that makes the alias mean what it meant before: version, canary and shadows.
 
     Raises:
-        NotFound: the alias never moved, or never meant another version.
+        NotFound: the alias never moved, or never meant anything else.
     """
     history = entries(connection, head, alias)
     if not history:
@@ -59,14 +102,14 @@ def roll_back(connection: Connection, head: str, alias: str, *, by: str, reason:
             f"Head {head!r} has no alias {alias!r}, so there is nothing to roll back." + did_you_mean(alias, known)
         )
     current = history[0]
-    earlier = next((entry for entry in history if entry.number != current.number), None)
+    earlier = next((entry for entry in history if entry.meaning != current.meaning), None)
     if earlier is None:
         raise NotFound(
             f"{head}@{alias} has only ever meant {head}@{current.number}, so there is nothing to roll back to. "
             f"`zoo promote {head}@<number> {alias}` moves it to any version."
         )
-    move = Move(head, alias, earlier.number, current.epoch)
-    return append(connection, [move], by=by, reason=reason, at=at)[0]
+    signed = _Signed(by=by, reason=reason, at=at)
+    return _write(connection, head, alias, current.epoch + 1, earlier.meaning, earlier.digest, signed)
 
 
 def entries(connection: Connection, head: str, alias: str = "") -> list[Promotion]:
@@ -78,6 +121,11 @@ def entries(connection: Connection, head: str, alias: str = "") -> list[Promotio
 def entries_after(connection: Connection, entry_id: int) -> list[Promotion]:
     """Return the entries with a greater id, oldest first."""
     return _promotions(connection, _select().where(promotion.c.id > entry_id).order_by(promotion.c.id))
+
+
+def newest_id(connection: Connection) -> int:
+    """Return the id of the newest entry, 0 if there is none."""
+    return connection.execute(sa.select(sa.func.max(promotion.c.id))).scalar() or 0
 
 
 def dangling(connection: Connection) -> list[tuple[str, str, int, int]]:
@@ -94,21 +142,19 @@ def dangling(connection: Connection) -> list[tuple[str, str, int, int]]:
 
 def alias_states(connection: Connection, head: str) -> list[AliasState]:
     """Return where the aliases of one head stand, by name."""
-    return [
-        AliasState(alias, number, epoch) for name, alias, number, epoch in newest_entries(connection) if name == head
-    ]
+    return [state for name, state in newest_entries(connection) if name == head]
 
 
-def newest_entries(connection: Connection) -> list[tuple[str, str, int, int]]:
-    """Return (head, alias, number, epoch) of every alias as it stands, by head and alias."""
+def newest_entries(connection: Connection) -> list[tuple[str, AliasState]]:
+    """Return the head and the state of every alias as it stands, by head and alias."""
     columns = promotion.c
     newest = sa.select(sa.func.max(columns.id)).group_by(columns.head, columns.alias)
     query = (
-        sa.select(columns.head, columns.alias, columns.number, columns.epoch)
+        sa.select(columns.head, *(columns[name] for name in AliasState._fields))
         .where(columns.id.in_(newest))
         .order_by(columns.head, columns.alias)
     )
-    return [(row.head, row.alias, row.number, row.epoch) for row in connection.execute(query)]
+    return [(row.head, AliasState(*row[1:])) for row in connection.execute(query)]
 
 
 def _select() -> Select[Any]:

@@ -12,12 +12,17 @@ __all__ = [
     "BackboneRow",
     "HeadSummary",
     "Live",
+    "Meaning",
     "Move",
     "Problem",
     "Promotion",
     "Resolved",
+    "Role",
     "Version",
 ]
+
+Role = Literal["all", "canary", "shadow"]
+"""What a version is to an alias: it answers everybody, or a share of the callers, or runs beside what answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +71,44 @@ class Resolved:
     epoch: int
 
 
+class Meaning(NamedTuple):
+    """What an alias means: numbers of versions of its head."""
+
+    number: int
+    """Answers."""
+    canary: int = 0
+    """Answers ``canary_percent`` of the callers in the place of ``number``; 0 if there is none."""
+    canary_percent: int = 0
+    shadows: tuple[int, ...] = ()
+    """Run beside what answers, to be compared with it."""
+
+    def __str__(self) -> str:
+        """Return it for people.
+
+        >>> str(Meaning(6, 7, 10, (8,)))
+        '6, 10 % on 7, in the shadow 8'
+        """
+        canary = f", {self.canary_percent} % on {self.canary}" if self.canary else ""
+        shadows = f", in the shadow {', '.join(map(str, self.shadows))}" if self.shadows else ""
+        return f"{self.number}{canary}{shadows}"
+
+
 class AliasState(NamedTuple):
     """Where an alias of a head stands, and how often it has moved."""
 
     alias: str
     number: int
     epoch: int
+    canary: int = 0
+    """The version that answers ``canary_percent`` of the callers; 0 if there is none."""
+    canary_percent: int = 0
+    shadows: tuple[int, ...] = ()
+    """The versions that run beside what answers."""
+
+    @property
+    def meaning(self) -> Meaning:
+        """What it means."""
+        return Meaning(self.number, self.canary, self.canary_percent, self.shadows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +122,33 @@ class HeadSummary:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A version that an alias means now."""
+    """What an alias means now."""
 
     version: Version
     alias: str
     epoch: int
+    canary: Version | None = None
+    """Answers ``canary_percent`` of the callers in the place of ``version``, if there is one."""
+    canary_percent: int = 0
+    shadows: tuple[Version, ...] = ()
+    """Run beside what answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One alias to move; with an ``expected_epoch``, only if it has moved exactly that often (0: never)."""
+    """One alias to move; with an ``expected_epoch``, only if it has moved exactly that often (0: never).
+
+    As ``all``, the alias means that version alone from then on. As ``canary`` the version gets ``percent`` of the
+    callers, in the place of the canary before it, and as ``shadow`` it runs beside what answers; the rest stays.
+    """
 
     head: str
     alias: str
     number: int
     expected_epoch: int | None = None
+    role: Role = "all"
+    percent: int = 0
+    """Of the callers, 1 to 99, for a canary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +164,16 @@ class Promotion:
     at: datetime
     by: str
     reason: str
+    canary: int = 0
+    """The version that answers ``canary_percent`` of the callers; 0 if there is none."""
+    canary_percent: int = 0
+    shadows: tuple[int, ...] = ()
+    """The versions that run beside what answers."""
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the alias means since."""
+        return Meaning(self.number, self.canary, self.canary_percent, self.shadows)
 
 
 @dataclass(frozen=True, slots=True)

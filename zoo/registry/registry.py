@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -131,8 +131,8 @@ class Registry:
         query = sa.select(columns.head, sa.func.max(columns.number)).group_by(columns.head).order_by(columns.head)
         with read(self.engine) as connection:
             aliases: dict[str, list[AliasState]] = {}
-            for head, alias, number, epoch in log.newest_entries(connection):
-                aliases.setdefault(head, []).append(AliasState(alias, number, epoch))
+            for head, state in log.newest_entries(connection):
+                aliases.setdefault(head, []).append(state)
             return [
                 HeadSummary(head, latest, tuple(aliases.get(head, ()))) for head, latest in connection.execute(query)
             ]
@@ -156,7 +156,7 @@ class Registry:
         return self._write(lambda connection: log.append(connection, moves, by=by, reason=reason, at=_now()))
 
     def rollback(self, head: str, alias: str, *, by: str, reason: str) -> Promotion:
-        """Promote the version that the alias meant before the one that it means now."""
+        """Make the alias mean what it meant before: version, canary and shadows."""
         return self._write(lambda connection: log.roll_back(connection, head, alias, by=by, reason=reason, at=_now()))
 
     def promotions(self, head: str, alias: str = "") -> list[Promotion]:
@@ -180,7 +180,12 @@ class Registry:
             states = log.newest_entries(connection)
             rows = connection.execute(sa.select(*_VERSION_COLUMNS))
             versions = {(row.head, row.number): _version(row) for row in rows}
-        return [Live(versions[head, number], alias, epoch) for head, alias, number, epoch in states]
+        return [_live(head, state, versions) for head, state in states]
+
+    def newest_promotion(self) -> int:
+        """Return the id of the newest promotion, 0 if there is none: cheap to ask again and again."""
+        with read(self.engine) as connection:
+            return log.newest_id(connection)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in one transaction, and again if another writer took the same number or epoch meanwhile."""
@@ -194,6 +199,17 @@ class Registry:
         raise Conflict(
             f"Others wrote to the registry first, {_WRITE_ATTEMPTS} times in a row; nothing was changed."
         ) from refused
+
+
+def _live(head: str, state: AliasState, versions: Mapping[tuple[str, int], Version]) -> Live:
+    return Live(
+        version=versions[head, state.number],
+        alias=state.alias,
+        epoch=state.epoch,
+        canary=versions[head, state.canary] if state.canary else None,
+        canary_percent=state.canary_percent,
+        shadows=tuple(versions[head, number] for number in state.shadows),
+    )
 
 
 def _check_owner(connection: Connection, head: str, team: str) -> None:

@@ -21,11 +21,22 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
-__all__ = ["HEAD_REVISION", "UtcDateTime", "backbone", "metadata", "promotion", "stage", "version", "version_stage"]
+__all__ = [
+    "HEAD_REVISION",
+    "Numbers",
+    "UtcDateTime",
+    "backbone",
+    "metadata",
+    "promotion",
+    "stage",
+    "version",
+    "version_stage",
+]
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The newest migration, known without importing Alembic so that opening a zoo stays cheap."""
 
 
@@ -47,6 +58,21 @@ class UtcDateTime(TypeDecorator[datetime]):
         if not isinstance(value, datetime):
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Numbers(TypeDecorator[tuple[int, ...]]):
+    """A few numbers in one text: ``7,8``."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[int, ...] | None, dialect: Dialect) -> str:  # noqa: ARG002 - the seam
+        """Store the numbers, separated by commas."""
+        return ",".join(map(str, value or ()))
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> tuple[int, ...]:  # noqa: ARG002 - the seam
+        """Return the numbers."""
+        return tuple(map(int, str(value).split(","))) if value else ()
 
 
 metadata = MetaData()
@@ -109,6 +135,11 @@ promotion = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("by", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    # Numbers of versions; 0 and nothing where there are none. SQLite adds no foreign key to a table that is there, so
+    # whoever appends looks them up in the same transaction, and versions never go away.
+    Column("canary", Integer, nullable=False, server_default="0"),
+    Column("canary_percent", Integer, nullable=False, server_default="0"),
+    Column("shadows", Numbers, nullable=False, server_default=text("''")),
     ForeignKeyConstraint(["head", "number"], ["version.head", "version.number"], name="fk_promotion_version"),
     UniqueConstraint("head", "alias", "epoch", name="uq_promotion_epoch"),
 )
