@@ -129,6 +129,6 @@ def _options(limits: ServerLimits, *, share_port: bool) -> list[tuple[str, int]]
     return [
         ("grpc.max_receive_message_length", limits.max_message_bytes),
         ("grpc.max_send_message_length", limits.max_message_bytes),
-        # Two servers on one port would answer in turns, and neither would say so; front ends of one server are meant to.
+        # Two servers on one port would answer in turns, and neither would say so; one server's front ends may.
         ("grpc.so_reuseport", int(share_port)),
     ]
