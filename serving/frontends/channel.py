@@ -97,7 +97,7 @@ class Channel:
         return self._is_open
 
     def send(self, message: bytes) -> None:
-        """Send a message when this turn of the loop is over, or as soon as there is room; once it is closed, nowhere."""
+        """Send a message when this turn of the loop is over, or as soon as there is room; once closed, nowhere."""
         if not self._is_open:
             return
         self._unsent.append(memoryview(_LENGTH.pack(len(message)) + message))
