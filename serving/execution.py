@@ -8,34 +8,21 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
-from serving.errors import StageFailed
+from serving.cache import NodeCache
+from serving.errors import ServingError, StageFailed
 from serving.plan import LoadedPlan, Node, Root, Route, ServedVersion
 from serving.runtimes.base import Arrays, DeviceTensors, Runtime
+from serving.work import Answers, Found, Start, Work
 from zoo.manifest import TensorSpec
 from zoo.preprocessing import Row, collate
 
-__all__ = ["BatchResult", "Execution", "NodeRun", "VersionRun", "Work"]
+__all__ = ["Answers", "BatchResult", "Execution", "Found", "NodeRun", "Start", "VersionRun", "Work"]
 
 _log = logging.getLogger(__name__)
-
-Answers = dict[str, Arrays]
-"""By version digest: the tensors that it answers one row with."""
-
-
-class Work(Protocol):
-    """A row and what is wanted for it."""
-
-    @property
-    def row(self) -> Row:
-        """The preprocessed input."""
-
-    @property
-    def route(self) -> Route:
-        """The nodes that it visits; of the same root for every row of a batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +50,8 @@ class NodeRun:
     """Tokens of each row, padding included; 1 for an input that has none."""
     began_s: float
     ended_s: float
+    seconds: float
+    """What the cost model is to learn: all of the run, or its share of a run that it shared with other heads."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +59,12 @@ class BatchResult:
     """The outcome of one batch, by position in it."""
 
     answers: list[Answers]
-    failures: dict[int, StageFailed] = field(default_factory=dict)
+    failures: dict[int, ServingError] = field(default_factory=dict)
+    """The first failure of each row that has one; the other versions of such a row may have answered."""
+    version_failures: dict[tuple[int, str], ServingError] = field(default_factory=dict)
+    """By position and version digest; what fails of a shadow is only logged."""
+    dropped: set[int] = field(default_factory=set)
+    """Rows that nobody wanted any more before all of their nodes had run."""
     runs: list[NodeRun] = field(default_factory=list)
     """Every node that ran, in order."""
     real_tokens: int = 0
@@ -83,25 +77,32 @@ class BatchResult:
 class Execution:
     """Runs batches of one loaded plan on one runtime; called by the thread that owns the device."""
 
-    def __init__(self, loaded: LoadedPlan, runtime: Runtime, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, loaded: LoadedPlan, runtime: Runtime, clock: Callable[[], float], cache: NodeCache | None = None
+    ) -> None:
+        self._cache = cache
         self._loaded = loaded
         self._runtime = runtime
         self._clock = clock
         self._outputs = {version.digest: _declared_outputs(version) for version in loaded.plan.versions}
 
-    def run(self, root: Root, works: Sequence[Work]) -> BatchResult:
+    def lookup(self, route: Route, row: Row) -> Found:  # noqa: ARG002 - next
+        """Return what the cache has for a row; called on the event loop."""
+        return Found(answers={}, start=Start(root=route.root), route=route)
+
+    def run(self, start: Start, works: Sequence[Work]) -> BatchResult:
         """Run the rows of one root as one batch.
 
         A stage that fails fails the rows that want something at or below it; all others get their answers.
 
         Args:
-            root: the tree that they share.
+            start: where all of them enter the plan.
             works: at least one row.
 
         Returns:
             An answer or a failure for each row, and what ran.
         """
-        return _Batch(self._loaded, self._runtime, self._clock, self._outputs, works).run(root)
+        return _Batch(self._loaded, self._runtime, self._clock, self._outputs, works).run(start.root)
 
 
 def _declared_outputs(version: ServedVersion) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -173,6 +174,7 @@ class _Batch:
                 width=max(self._works[position].row.length for position in rows),
                 began_s=started_s,
                 ended_s=ended_s,
+                seconds=ended_s - started_s,
             )
         )
         if node.versions:

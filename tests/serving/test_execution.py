@@ -6,7 +6,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from serving.execution import BatchResult, Execution
+from serving.execution import BatchResult, Execution, Start
 from serving.plan import Route, ServedVersion
 from tests.support.fake_runtime import FakeRuntime, expected, loaded_plan, row, served
 from zoo.preprocessing import Row
@@ -29,7 +29,7 @@ def run(runtime: FakeRuntime, asked: Sequence[tuple[list[int], Sequence[ServedVe
     ticks = count()
     execution = Execution(loaded, runtime, lambda: float(next(ticks)))
     works = [Asked(row(*ids), loaded.plan.routes(versions)[0]) for ids, versions in asked]
-    return execution.run(loaded.plan.roots[0], works)
+    return execution.run(Start(root=loaded.plan.roots[0]), works)
 
 
 def assert_answers(result: BatchResult, asked: Sequence[tuple[list[int], Sequence[ServedVersion]]]) -> None:
@@ -107,7 +107,7 @@ def test_an_output_that_a_stage_does_not_give_fails_its_version_and_no_other(cap
     silent = {**loaded.executables, tag_stage: lambda tensors: {}}
     broken = type(loaded)(plan=loaded.plan, executables=silent, preprocessors=loaded.preprocessors)
     (route,) = loaded.plan.routes(VERSIONS)
-    result = Execution(broken, runtime, lambda: 0.0).run(loaded.plan.roots[0], [Asked(row(1), route)])
+    result = Execution(broken, runtime, lambda: 0.0).run(Start(root=loaded.plan.roots[0]), [Asked(row(1), route)])
     assert "output of stage 'tag'" in str(result.failures[0])
     assert {INTENT.digest, URGENCY.digest} <= result.answers[0].keys()
     assert "tags_NT" in caplog.text
@@ -118,7 +118,7 @@ def test_rows_that_cannot_be_stacked_fail_together_and_say_so(caplog: pytest.Log
     loaded = loaded_plan(VERSIONS, runtime)
     (route,) = loaded.plan.routes([INTENT])
     empty = Row(tensors={}, length=1, digest="")
-    result = Execution(loaded, runtime, lambda: 0.0).run(loaded.plan.roots[0], [Asked(empty, route)])
+    result = Execution(loaded, runtime, lambda: 0.0).run(Start(root=loaded.plan.roots[0]), [Asked(empty, route)])
     assert "The input of stage 'body/0'" in str(result.failures[0])
     assert runtime.calls == []
 
