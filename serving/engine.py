@@ -1,50 +1,64 @@
-"""The engine: rows in, answers out, one thread on the device.
+"""The engine: rows in, answers out, batches side by side in the lanes of one device.
 
-``submit`` queues rows on the event loop; the device thread takes a batch whenever it is free, runs it through the
-plan, and hands all its answers back to the loop at once. Nothing else ever touches the device.
+``submit_all`` queues rows on the event loop, each with the plan that its request began with. A lane takes a batch
+whenever it is free, runs it, and hands all its answers back to the loop at once. Nothing else touches the device.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import lru_cache
+from dataclasses import dataclass
 from math import inf
-from threading import Condition, Thread
-from typing import ParamSpec
+from typing import TypeVar
 
-from serving.batching import Limits, Priority, Queues, decide
-from serving.errors import DeadlineExceeded, InvalidRequest, Overloaded, ServingError, StageFailed, Unavailable
-from serving.execution import Answers, BatchResult, Execution
-from serving.plan import LoadedPlan, Plan, ServedVersion
-from serving.request import Item, Request, Trace
+from serving.batching import Limits, Priority, decide
+from serving.board import TOO_LATE, Board
+from serving.cache import NodeCache
+from serving.deadlines import Deadlines
+from serving.errors import DeadlineExceeded, ServingError, Unavailable
+from serving.execution import Answers, BatchResult
+from serving.flights import Flight
+from serving.lanes import Lanes
+from serving.pinned import PinnedPlan
+from serving.plan import LoadedPlan, Plan, Route, ServedVersion
+from serving.request import Claim, Request, Trace
 from serving.runtimes.base import Arrays, Runtime
-from serving.statistics import Statistics
+from serving.statistics import Statistics, VersionStatistics
 from zoo.preprocessing import Row
 
 __all__ = ["Engine"]
 
-P = ParamSpec("P")
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-REMEMBERED_ROUTES = 4096
-"""For how many sets of heads the way through the plan is kept; finding it anew costs microseconds."""
+CACHE_BYTES = 256 * 1024 * 1024
 
+LOADING = "The server is still loading; try again in a moment."
 STOPPING = "The server is stopping and takes nothing new; try again in a moment, or another one."
+NOT_BEGUN = "The server stops, and the rows did not begin within {:g} s. Try again in a moment, or another server."
+BROKEN = "The engine stopped on an internal error. Try again in a moment, or another server."
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    flights: Sequence[Flight]
+    began_s: float
 
 
 class Engine:
-    """Answers rows with any versions of its plan, sharing batches and prefixes among all callers.
+    """Answers rows with any versions of a plan, sharing batches and prefixes among all callers.
 
-    ``start``, ``submit``, ``submit_all`` and ``close`` belong to one event loop.
+    All of it belongs to one event loop, but for what it does as the ``Traffic`` of its lanes.
 
     Args:
         loaded: what to answer with.
-        runtime: what runs it; from ``start`` on only the engine's thread calls it.
+        runtime: what runs it; from ``start`` on only the engine's lanes call it.
         limits: what bounds batches and the queue.
         clock: monotonic seconds; deadlines are in its terms.
+        cache_bytes: how much of what the nodes gave is kept for inputs that come again; 0 for nothing.
+        share: whether identical rows in flight run once; off to compare with.
     """
 
     def __init__(
@@ -53,31 +67,37 @@ class Engine:
         runtime: Runtime,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        share: bool = True,
     ) -> None:
         self.statistics = Statistics(time.time)
-        self._loaded = loaded
+        self._runtime = runtime
         self._limits = limits or Limits()
         self._clock = clock
-        self._execution = Execution(loaded, runtime, clock)
-        self._routes = lru_cache(REMEMBERED_ROUTES)(loaded.plan.routes)
-        self._queues: Queues[Item] = Queues()
-        self._work = Condition()
-        self._thread = Thread(target=self._serve, name="hydrazoo-device", daemon=True)
+        self._cache = NodeCache(cache_bytes)
+        self._current = PinnedPlan(loaded, runtime, clock, self._cache)
+        self._plans = {loaded: self._current}
+        self._lanes: Lanes[_Batch] = Lanes(runtime.lanes, self)
+        self._board = Board(self._lanes.lock, self._limits, clock, self.statistics, self._wake_soon, share=share)
+        self._running: list[Sequence[Flight]] = [()] * runtime.lanes
+        self._deadlines = Deadlines(clock, self._expire)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
         self._waking = False
         self._draining = False
-        self._running: Sequence[Item] = ()
+        self._handed_out = 0
+        self._handed_back = 0
 
     @property
     def loaded(self) -> LoadedPlan:
         """What it answers with now. A request reads it once, and hands it back to ``submit_all``."""
-        return self._loaded
+        return self._current.loaded
 
     @property
     def plan(self) -> Plan:
         """The plan that it answers with."""
-        return self._loaded.plan
+        return self._current.loaded.plan
 
     @property
     def ready(self) -> bool:
@@ -87,33 +107,75 @@ class Engine:
     @property
     def waiting_rows(self) -> int:
         """How many rows wait for a batch."""
-        return len(self._queues)
+        return len(self._board.queues)
 
     def start(self) -> None:
-        """Start the device thread; call it on the event loop that will submit."""
+        """Start the lanes; call it on the event loop that will submit."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._lanes.start()
+
+    def swap(self, loaded: LoadedPlan) -> None:
+        """Answer new requests with another plan; those that began with the old one finish on it."""
+        before = self._current
+        self._current = self._pinned(loaded)
+        self._release(before)
+
+    async def run_on_device(self, job: Callable[[], T]) -> T:
+        """Run ``job`` where nothing else uses the device's lane: between two batches, one job at a time.
+
+        Returns:
+            What it returns; what it raises is raised here.
+
+        Raises:
+            Unavailable: the engine has not started, or drains.
+        """
+        self._check_open()
+        return await self._lanes.run(job)
+
+    async def counted(self, versions: Sequence[ServedVersion]) -> Sequence[VersionStatistics]:
+        """Return what each version did since the server started."""
+        return [self.statistics.version(version.digest) for version in versions]
+
+    def check_room(self, served: Sequence[ServedVersion], rows: int, deadline: float | None) -> None:
+        """See that a request would not be refused at once, before work goes into its rows.
+
+        Args:
+            served: what it asks.
+            rows: how many rows it brings.
+            deadline: by the engine's clock, in seconds.
+
+        Raises:
+            Overloaded: the queue has no room for it.
+            DeadlineExceeded: its deadline has passed.
+            Unavailable: the engine has not started, or drains.
+        """
+        del served  # next
+        self._check_open()
+        if deadline is not None:
+            self._check_deadline(deadline, rows)
+        self._board.check_room(rows)
 
     async def submit_all(
         self,
         rows: Sequence[Row],
         served: Sequence[ServedVersion],
         *,
-        loaded: LoadedPlan,  # noqa: ARG002 - next
+        loaded: LoadedPlan,
         deadline: float | None = None,
         priority: Priority = Priority.NORMAL,
-        shadows: Sequence[ServedVersion] = (),  # noqa: ARG002 - next
-        trace: Trace | None = None,  # noqa: ARG002 - next
+        shadows: Sequence[ServedVersion] = (),
+        trace: Trace | None = None,
     ) -> Sequence[Mapping[str, Arrays]]:
         """Answer several rows with several versions: all of them, or none.
 
-        Whoever is cancelled while waiting leaves the queue at once.
+        A row that is in flight already, for this request or another, does not run again. Whoever is cancelled leaves
+        at once, and so does what nobody else wants.
 
         Args:
             rows: made by the preprocessor that all of ``served`` declare.
             served: versions of ``loaded``.
             loaded: what the request began with: ``Engine.loaded`` then. It answers, whatever is promoted meanwhile.
-            deadline: by the engine's clock, in seconds; rows that have not begun by then are dropped.
+            deadline: by the engine's clock, in seconds; nobody waits longer.
             priority: the rows' place among those of their team.
             shadows: versions of ``loaded`` that run beside ``served`` on the same features, if they can; what they
                 give is among the answers if they ran, and nothing else depends on them.
@@ -125,14 +187,31 @@ class Engine:
         Raises:
             InvalidRequest: nothing is asked, or the versions take differently preprocessed rows.
             UnknownModel: a version is not of this plan.
-            Overloaded: the queue has no room for the rows.
-            DeadlineExceeded: the deadline passed before they began.
-            StageFailed: a stage that they need did not run.
+            Overloaded: the queue has no room for the rows; the error says when to try again.
+            DeadlineExceeded: the deadline passed before they were answered.
+            StageFailed: a stage that they need did not run; of several rows, the text says which failed.
             Unavailable: the engine has not started, or drains.
         """
         arrived_s = self._clock()
         try:
-            answers = await self._answers(rows, served, arrived_s, inf if deadline is None else deadline, priority)
+            self._check_open()
+            plan = self._pinned(loaded)
+            plan.requests += 1
+            try:
+                routes = plan.routes(served, shadows)
+                request = Request(
+                    asyncio.get_running_loop().create_future(),
+                    len(rows),
+                    len(routes),
+                    arrived_s=arrived_s,
+                    deadline_s=inf if deadline is None else deadline,
+                    priority=priority,
+                    trace=trace,
+                )
+                answers = await self._answers(plan, rows, routes, request)
+            finally:
+                plan.requests -= 1
+                self._release(plan)
         except ServingError:
             self.statistics.record_request(served, self._clock() - arrived_s, answered=False)
             raise
@@ -146,162 +225,148 @@ class Engine:
         """
         if self._loop is None:
             return
-        with self._work:
-            self._draining = True
-            self._work.notify()
+        self._draining = True
+        self._lanes.refuse_jobs(STOPPING)
+        self._lanes.wake_all()
         try:
             async with asyncio.timeout(grace_s):
                 await self._stopped.wait()
         except TimeoutError:
-            with self._work:
-                left = self._queues.clear()
-            self._refuse(left, f"The server stops, and the rows did not begin within {grace_s:g} s.")
+            self._give_up(Unavailable(NOT_BEGUN.format(grace_s)))
             await self._stopped.wait()
-        self._thread.join()
+        self._lanes.join()
+        self._deadlines.close()
 
     async def wait_until_stopped(self) -> None:
-        """Return when the device thread has ended: after ``close``, or on an error of its own."""
+        """Return when the last lane has ended: after ``close``, or on an error of its own."""
         await self._stopped.wait()
 
     async def _answers(
         self,
+        plan: PinnedPlan,
         rows: Sequence[Row],
-        served: Sequence[ServedVersion],
-        arrived_s: float,
-        deadline_s: float,
-        priority: Priority,
+        routes: Sequence[Route],
+        request: Request,
     ) -> list[Answers]:
-        if self._loop is None:
-            raise Unavailable("The server is still loading; try again in a moment.")
-        routes = self._routes(tuple(served))
-        request = Request(self._loop.create_future(), len(rows), len(routes))
-        items = [
-            Item(
-                request=request,
-                index=index,
-                row=row,
-                route=route,
-                arrived_s=arrived_s,
-                deadline_s=deadline_s,
-                priority=priority,
-            )
-            for index, row in enumerate(rows)
-            for route in routes
-        ]
-        self._enqueue(items, arrived_s, deadline_s)
+        assert rows, "a request has at least one row"
+        self._check_deadline(request.deadline_s, len(rows))
+        claims = [Claim(request, index, row, route) for index, row in enumerate(rows) for route in routes]
+        if request.trace is not None:
+            request.trace.queued_s = self._clock()
         try:
+            self._board.board(plan, claims)
+            self._deadlines.add(request)
             return await request.future
-        except BaseException:
-            self._withdraw(items)
+        except BaseException as error:
+            self._board.leave(claims, error)
             raise
+        finally:
+            self._deadlines.discard(request)
 
-    def _enqueue(self, items: Sequence[Item], now_s: float, deadline_s: float) -> None:
-        assert items, "a request has at least one row"
-        if deadline_s <= now_s:
-            self.statistics.record_dropped("expired", len(items))
+    def _pinned(self, loaded: LoadedPlan) -> PinnedPlan:
+        plan = self._plans.get(loaded)
+        if plan is None:
+            plan = self._plans[loaded] = PinnedPlan(loaded, self._runtime, self._clock, self._cache)
+        return plan
+
+    def _release(self, plan: PinnedPlan) -> None:
+        if not plan.requests and plan is not self._current:
+            self._plans.pop(plan.loaded, None)
+
+    def _check_open(self) -> None:
+        if self._loop is None:
+            raise Unavailable(LOADING)
+        if self._draining:
+            raise Unavailable(STOPPING)
+
+    def _check_deadline(self, deadline_s: float, rows: int) -> None:
+        if deadline_s <= self._clock():
+            self.statistics.record_dropped("expired", rows)
             raise DeadlineExceeded("The deadline had passed when the request came; allow more time.")
-        most = self._limits.max_waiting_rows
-        if len(items) > most:
-            raise InvalidRequest(f"The request has {len(items)} rows; the server queues at most {most}. Split it.")
-        with self._work:
-            if self._draining:
-                raise Unavailable(STOPPING)
-            waiting = len(self._queues)
-            if waiting + len(items) <= most:
-                for item in items:
-                    self._queues.add(item.route.root, item)
-        if waiting + len(items) > most:
-            self.statistics.record_dropped("overloaded", len(items))
-            raise Overloaded(f"{waiting} rows are waiting and the server keeps at most {most}; try again in a moment.")
-        self._wake_soon()
+
+    def _expire(self, request: Request) -> None:
+        request.fail(DeadlineExceeded(TOO_LATE))
 
     def _wake_soon(self) -> None:
-        """Wake the device thread when this turn of the loop is over, so that rows which came together run together."""
-        if not self._waking and self._loop is not None:
+        """Wake a lane when this turn of the loop is over, so that rows which came together run together."""
+        if not self._waking and self._lanes.idle and self._loop is not None:
             self._waking = True
             self._loop.call_soon(self._wake)
 
     def _wake(self) -> None:
         self._waking = False
-        with self._work:
-            self._work.notify()
+        self._lanes.wake()
 
-    def _withdraw(self, items: Sequence[Item]) -> None:
-        with self._work:
-            before = len(self._queues)
-            self._queues.discard(items)
-            withdrawn = before - len(self._queues)
-        self.statistics.record_dropped("withdrawn", withdrawn)
+    def _give_up(self, error: ServingError, running: Sequence[Flight] = ()) -> None:
+        """Refuse whatever waits, and these that will not end."""
+        self._board.closed = error
+        with self._lanes.lock:
+            waiting = self._board.queues.clear()
+            self._lanes.lock.notify_all()
+        self._board.refuse([*running, *waiting], error)
 
-    # From here on: the device thread.
+    def _land(self, batch: _Batch, result: BatchResult, ended_s: float) -> None:
+        self._board.land(batch.flights, result, batch.began_s, ended_s)
+        self._came_back()
 
-    def _serve(self) -> None:
-        try:
-            while batch := self._next_batch():
-                self._run(batch)
-        except Exception:
-            # A stage that fails never comes here, so this is a bug of ours: say so, and leave nobody waiting.
-            _log.exception("the engine stopped")
-            with self._work:
-                self._draining = True
-                left = [*self._running, *self._queues.clear()]
-            self._hand_back(self._refuse, left, "The engine stopped on an internal error.")
-        finally:
-            self._hand_back(self._stopped.set)
+    def _give_back(self, flights: Sequence[Flight]) -> None:
+        self._board.give_back(flights)
+        self._came_back()
 
-    def _next_batch(self) -> list[Item]:
-        """Wait for the next batch; empty once the engine drains and nothing waits."""
-        with self._work:
-            while True:
-                decision = decide(self._queues, self._clock(), self._limits)
-                self._queues.discard(decision.expired)
-                self._queues.discard(decision.leave)
-                if decision.expired:
-                    self._hand_back(self._expire, decision.expired)
-                # A caller who left a moment ago may not have withdrawn its rows yet.
-                batch = [item for item in decision.leave if not item.request.future.done()]
-                if batch:
-                    return batch
-                if self._draining and not self._queues:
-                    return []
-                if not decision.leave:
-                    self._work.wait()
+    def _came_back(self) -> None:
+        self._handed_back += 1
+        if self._draining:
+            self._lanes.wake_all()
 
-    def _run(self, batch: list[Item]) -> None:
-        self._running = batch
-        began_s = self._clock()
-        result = self._execution.run(batch[0].route.root, batch)
-        self.statistics.record_batch(result, [began_s - item.arrived_s for item in batch])
-        self._hand_back(self._deliver, batch, result)
-        self._running = ()
+    # From here on: what the lanes call, in threads of their own.
 
-    def _hand_back(self, callback: Callable[P, None], *arguments: P.args, **_: P.kwargs) -> None:
-        """Call ``callback`` on the event loop; if that is closed, nobody is left who waits."""
-        assert self._loop is not None
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(callback, *arguments)
+    def take(self, lane: int) -> _Batch | None:
+        """See ``Traffic``."""
+        queues = self._board.queues
+        while True:
+            decision = decide(queues, self._clock(), self._limits)
+            queues.discard(decision.expired)
+            queues.discard(decision.leave)
+            self._running[lane] = taken = (*decision.leave, *decision.expired)
+            if not taken:
+                return None
+            for flight in taken:
+                flight.waits = False
+            # A caller who left a moment ago may not have withdrawn its rows yet.
+            wanted = [flight for flight in decision.leave if flight.wanted()]
+            if len(wanted) < len(taken):
+                self._handed_out += 1
+                self._lanes.hand_back(self._give_back, [flight for flight in taken if flight not in wanted])
+            if wanted:
+                self._handed_out += 1
+                return _Batch(wanted, self._clock())
 
-    # From here on: the event loop again, with what the device thread hands back.
+    def pending(self) -> bool:
+        """See ``Traffic``."""
+        return len(self._board.queues) > 0
 
-    def _deliver(self, batch: Sequence[Item], result: BatchResult) -> None:
-        for position, item in enumerate(batch):
-            failure = result.failures.get(position)
-            if failure is None:
-                item.request.answer(item.index, result.answers[position])
-            else:
-                # An exception of its own for each request: raising one adds to its traceback.
-                item.request.fail(StageFailed(*failure.args))
+    def over(self) -> bool:
+        """See ``Traffic``."""
+        if self._board.closed is not None:
+            return True
+        return self._draining and not self.pending() and self._handed_out == self._handed_back
 
-    def _expire(self, items: Sequence[Item]) -> None:
-        self.statistics.record_dropped("expired", len(items))
-        for item in items:
-            item.request.fail(
-                DeadlineExceeded(
-                    "The deadline passed while the request waited for the device. "
-                    "Allow more time, or ask again when the server is less busy."
-                )
-            )
+    def run(self, batch: _Batch, lane: int) -> None:
+        """See ``Traffic``."""
+        first = batch.flights[0]
+        result = first.plan.execution.run(first.start, batch.flights)
+        self.statistics.record_batch(result, [batch.began_s - flight.arrived_s for flight in batch.flights])
+        self._lanes.hand_back(self._land, batch, result, self._clock())
+        self._running[lane] = ()
 
-    def _refuse(self, items: Sequence[Item], why: str) -> None:
-        for item in items:
-            item.request.fail(Unavailable(f"{why} Try again in a moment, or another server."))
+    def broke(self, lane: int) -> None:
+        """See ``Traffic``."""
+        # A stage that fails never comes here, so this is a bug of ours: say so, and leave nobody waiting.
+        _log.exception("the engine stopped")
+        self._draining = True
+        self._board.closed = Unavailable(BROKEN)
+        self._lanes.hand_back(self._give_up, self._board.closed, self._running[lane])
+
+    def ended(self) -> None:
+        """See ``Traffic``."""
+        self._lanes.hand_back(self._stopped.set)

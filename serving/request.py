@@ -1,15 +1,19 @@
-"""A call that waits for its answers, and the rows that the engine queues for it."""
+"""A call that waits for its answers, and its claims on the rows that the engine runs for it."""
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from serving.batching import Priority
 from serving.errors import ServingError
-from serving.execution import Answers
 from serving.plan import Route
+from serving.work import Answers
 from zoo.preprocessing import Row
 
-__all__ = ["Item", "Request", "Trace"]
+if TYPE_CHECKING:
+    from serving.flights import Flight
+
+__all__ = ["Claim", "Request", "Trace"]
 
 
 @dataclass(slots=True)
@@ -31,18 +35,37 @@ class Trace:
 
 
 class Request:
-    """One call: its future, and the answers so far. Used on the event loop alone.
+    """One call: its future, and the answers so far. Used on the event loop alone, but for ``over``.
 
     Args:
         future: gets the answers of every row, in order.
         rows: how many rows it brought.
         parts: how many trees of the plan answer each of them.
+        arrived_s: when it came, by the engine's clock.
+        deadline_s: when its caller gives up, by the engine's clock; infinity if never.
+        priority: its rows' place among those of their team.
+        trace: gets to know when what happened, if the caller wants to know.
     """
 
-    __slots__ = ("_answers", "_missing", "future")
+    __slots__ = ("_answers", "_missing", "arrived_s", "deadline_s", "future", "priority", "rows", "trace")
 
-    def __init__(self, future: "asyncio.Future[list[Answers]]", rows: int, parts: int) -> None:
+    def __init__(
+        self,
+        future: "asyncio.Future[list[Answers]]",
+        rows: int,
+        parts: int,
+        *,
+        arrived_s: float,
+        deadline_s: float,
+        priority: Priority,
+        trace: Trace | None,
+    ) -> None:
         self.future = future
+        self.rows = rows
+        self.arrived_s = arrived_s
+        self.deadline_s = deadline_s
+        self.priority = priority
+        self.trace = trace
         self._missing = rows * parts
         self._answers: list[Answers] = [{} for _ in range(rows)]
 
@@ -58,33 +81,34 @@ class Request:
         if not self.future.done():
             self.future.set_exception(error)
 
+    def fail_row(self, index: int, failure: ServingError) -> None:
+        """Fail the whole request since row ``index`` of it failed, with an exception of its own.
 
-class Item:
-    """A row that waits or runs: a ``WaitingRow`` of the policy and a ``Work`` of the execution.
+        Others get one made of the same failure; raising one adds to its traceback.
+        """
+        if self.future.done():
+            return
+        text = str(failure)
+        error = type(failure)(text if self.rows == 1 else f"Row {index} of {self.rows}: {text}")
+        error.__cause__ = failure.__cause__
+        self.future.set_exception(error)
+
+    def wanted(self, now_s: float) -> bool:
+        """Return whether its caller still waits; any thread may ask."""
+        return self.deadline_s > now_s and not self.future.done()
+
+
+class Claim:
+    """What a request wants of one of its rows in one tree, and the flight that is to bring it.
 
     Hashed by identity and without validation: one is made for every row of every request.
     """
 
-    __slots__ = ("arrived_s", "deadline_s", "index", "length", "paths", "priority", "request", "route", "row", "team")
+    __slots__ = ("flight", "index", "request", "route", "row")
 
-    def __init__(
-        self,
-        *,
-        request: Request,
-        index: int,
-        row: Row,
-        route: Route,
-        arrived_s: float,
-        deadline_s: float,
-        priority: Priority,
-    ) -> None:
+    def __init__(self, request: Request, index: int, row: Row, route: Route) -> None:
         self.request = request
         self.index = index
         self.row = row
         self.route = route
-        self.length = row.length
-        self.arrived_s = arrived_s
-        self.deadline_s = deadline_s
-        self.priority = priority
-        self.team = route.versions[0].manifest.team
-        self.paths = route.paths
+        self.flight: Flight | None = None

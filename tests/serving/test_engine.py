@@ -49,7 +49,7 @@ async def busy(runtime: FakeRuntime, engine: Engine) -> AsyncIterator[None]:
     while runtime.entered.acquire(blocking=False):
         pass
     runtime.released.clear()
-    first = asyncio.create_task(submit(engine, row(1), [INTENT]))
+    first = asyncio.create_task(submit(engine, row(999), [INTENT]))
     await asyncio.to_thread(runtime.entered.acquire)
     try:
         yield
@@ -142,7 +142,10 @@ def test_a_mixed_batch_runs_the_shared_prefix_once_and_the_statistics_show_it() 
             runs = engine.statistics.stage_runs(shared)
             assert (runs.runs, runs.rows) == (1, 3)
             async with busy(runtime, engine):
-                rest = [asyncio.create_task(submit(engine, row(7), [version])) for version in (INTENT, URGENCY)]
+                rest = [
+                    asyncio.create_task(submit(engine, row(7 + index), [version]))
+                    for index, version in enumerate((INTENT, URGENCY))
+                ]
                 await waiting(engine, 2)
             await asyncio.gather(*rest)
             assert engine.statistics.stage_runs(shared).runs == 3

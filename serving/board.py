@@ -1,0 +1,250 @@
+"""Who flies with what: finds each claim a flight, lets claims leave, and hands out what flights brought."""
+
+from collections.abc import Callable, Sequence
+from threading import Condition
+
+from serving.batching import Limits, Queues
+from serving.errors import DeadlineExceeded, InvalidRequest, Overloaded, ServingError
+from serving.execution import BatchResult
+from serving.flights import Flight
+from serving.pinned import PinnedPlan
+from serving.plan import Route
+from serving.request import Claim, Request, Trace
+from serving.statistics import Statistics
+from serving.work import Found
+
+__all__ = ["TOO_LATE", "Board"]
+
+TOO_LATE = (
+    "The deadline passed while the request waited for the device, or ran on it. "
+    "Allow more time, or ask again when the server is less busy."
+)
+
+Stages = list[tuple[str, float, float]]
+
+
+class Board:
+    """The rows in flight and the claims on them. Used on the event loop; lanes take from ``queues``.
+
+    Args:
+        lock: guards ``queues`` and the flights in them.
+        limits: what bounds the queue.
+        clock: monotonic seconds.
+        statistics: counts.
+        wake: called when rows were queued.
+        share: whether identical rows fly together.
+    """
+
+    def __init__(
+        self,
+        lock: Condition,
+        limits: Limits,
+        clock: Callable[[], float],
+        statistics: Statistics,
+        wake: Callable[[], None],
+        *,
+        share: bool,
+    ) -> None:
+        self.queues: Queues[Flight] = Queues()
+        self.closed: ServingError | None = None
+        """What those are told who were let in and find no flight any more; None as long as they do."""
+        self._lock = lock
+        self._limits = limits
+        self._clock = clock
+        self._statistics = statistics
+        self._wake = wake
+        self._share = share
+
+    def check_room(self, rows: int) -> None:
+        """See that the queue has room for ``rows`` more.
+
+        Raises:
+            InvalidRequest: it never has.
+            Overloaded: it has none now.
+        """
+        most = self._limits.max_waiting_rows
+        if rows > most:
+            raise InvalidRequest(f"The request has {rows} rows; the server queues at most {most}. Split it.")
+        waiting = len(self.queues)
+        if waiting + rows > most:
+            self._statistics.record_dropped("overloaded", rows)
+            raise Overloaded(f"{waiting} rows are waiting and the server keeps at most {most}; try again in a moment.")
+
+    def board(self, plan: PinnedPlan, claims: Sequence[Claim], *, let_in: bool = False) -> None:
+        """Answer claims from the cache, let them join rows in flight, or queue rows for them.
+
+        If it raises, the caller has to let all of ``claims`` leave.
+
+        Args:
+            plan: what their request is answered with.
+            claims: of one request.
+            let_in: whether they were let in before, so that there is room for them.
+
+        Raises:
+            Overloaded: the queue has no room for the rows that would be queued.
+        """
+        left = []
+        for claim in claims:
+            found = plan.find(claim.route, claim.row)
+            if found.route is None:
+                claim.request.answer(claim.index, dict(found.answers))
+            else:
+                left.append((claim, found))
+        if not left:
+            return
+        with self._lock:
+            fresh = [flight for claim, found in left if (flight := self._flight(plan, claim, found)) is not None]
+            if fresh:
+                if not let_in:
+                    self.check_room(len(fresh))
+                for flight in fresh:
+                    self.queues.add(flight.start, flight)
+        if fresh:
+            self._wake()
+
+    def leave(self, claims: Sequence[Claim], why: BaseException) -> None:
+        """Let claims go whose request is over before its answers came; a row that nobody claims leaves its queue."""
+        with self._lock:
+            waiting = len(self.queues)
+            for claim in claims:
+                flight = claim.flight
+                if flight is None:
+                    continue
+                flight.remove(claim)
+                if not flight.claims:
+                    flight.plan.land(flight)
+                    if flight.waits:
+                        self.queues.discard((flight,))
+            dropped = waiting - len(self.queues)
+        if dropped:
+            self._statistics.record_dropped(_reason(why), dropped)
+
+    def land(self, flights: Sequence[Flight], result: BatchResult, began_s: float, ended_s: float) -> None:
+        """Hand out what a batch brought.
+
+        Args:
+            flights: its rows, in order.
+            result: what came of them.
+            began_s: when it began, by the engine's clock.
+            ended_s: when it ended.
+        """
+        stages: dict[Route, Stages] = {}
+        for position, flight in enumerate(flights):
+            flight.plan.land(flight)
+            claims, parked = flight.release()
+            answers = result.answers[position]
+            for claim in claims:
+                request = claim.request
+                if request.future.done():
+                    continue
+                if request.trace is not None:
+                    if flight.route not in stages:
+                        stages[flight.route] = _stages(flight.route, result)
+                    _note(request.trace, stages[flight.route], len(flights), began_s, ended_s)
+                mine = flight.answer_for(claim, answers)
+                if mine is not None:
+                    request.answer(claim.index, mine)
+                else:
+                    request.fail_row(claim.index, result.failures[position])
+            self._rebook(flight.plan, parked)
+
+    def give_back(self, flights: Sequence[Flight]) -> None:
+        """Tell those whose deadline has passed, and queue anew what somebody else still wants."""
+        now_s = self._clock()
+        for flight in flights:
+            flight.plan.land(flight)
+            claims, parked = flight.release()
+            expired = [claim.request for claim in claims if claim.request.deadline_s <= now_s]
+            for request in expired:
+                request.fail(DeadlineExceeded(TOO_LATE))
+            live = [claim for claim in (*claims, *parked) if not claim.request.future.done()]
+            if not live:
+                self._statistics.record_dropped("expired" if expired else "withdrawn", 1)
+            self._rebook(flight.plan, live)
+
+    def refuse(self, flights: Sequence[Flight], error: ServingError) -> None:
+        """Tell all who wait for these flights that none will come."""
+        for flight in flights:
+            flight.plan.land(flight)
+            claims, parked = flight.release()
+            for claim in (*claims, *parked):
+                _fail(claim.request, error)
+
+    def _rebook(self, plan: PinnedPlan, claims: Sequence[Claim]) -> None:
+        """Find each of these another flight; their requests may be over."""
+        for claim in claims:
+            if claim.request.future.done():
+                continue
+            if self.closed is not None:
+                _fail(claim.request, self.closed)
+            else:
+                self.board(plan, (claim,), let_in=True)
+
+    def _flight(self, plan: PinnedPlan, claim: Claim, found: Found) -> Flight | None:
+        """Let a claim join a flight; or return a new one, which is to be queued."""
+        digest = claim.row.digest
+        key = (claim.route.root, digest) if digest and self._share else None
+        if key is not None:
+            flight = plan.flights.get(key)
+            if flight is not None and self._join(flight, claim):
+                return None
+        flight = Flight(plan, claim, found, key)
+        if key is not None:
+            plan.flights[key] = flight
+        if claim.request.trace is not None:
+            claim.request.trace.cached += len(claim.route.paths) - len(flight.paths)
+        return flight
+
+    def _join(self, flight: Flight, claim: Claim) -> bool:
+        """Let a claim have what a flight brings, or park it behind one that it comes too late for; or do neither."""
+        if flight.waits:
+            return self._widen(flight, claim)
+        if flight.brings(claim.route):
+            flight.add(claim)
+        elif flight.plan.caches:
+            flight.park(claim)
+        else:
+            return False
+        return True
+
+    def _widen(self, flight: Flight, claim: Claim) -> bool:
+        """Let a waiting flight bring what one more claim wants, as urgently as that is."""
+        plan, request = flight.plan, claim.request
+        whole = plan.unite(flight.whole, claim.route)
+        if whole is not flight.whole:
+            found = plan.find(whole, flight.row)
+            if found.route is None:
+                return False
+        elif request.deadline_s >= flight.deadline_s and request.priority >= flight.priority:
+            flight.add(claim)
+            return True
+        self.queues.discard((flight,))
+        if whole is not flight.whole:
+            flight.head_for(whole, found)
+        flight.deadline_s = min(flight.deadline_s, request.deadline_s)
+        flight.priority = min(flight.priority, request.priority)
+        flight.add(claim)
+        self.queues.add(flight.start, flight)
+        return True
+
+
+def _fail(request: Request, error: ServingError) -> None:
+    """Fail a request with an exception of its own: raising one adds to its traceback."""
+    request.fail(type(error)(*error.args))
+
+
+def _reason(why: BaseException) -> str:
+    return "expired" if isinstance(why, DeadlineExceeded) else "withdrawn"
+
+
+def _stages(route: Route, result: BatchResult) -> Stages:
+    """Return what ran of a batch on one route."""
+    return [(run.stage, run.began_s, run.ended_s) for run in result.runs if run.path in route.paths]
+
+
+def _note(trace: Trace, stages: Stages, rows: int, began_s: float, ended_s: float) -> None:
+    """Write down a batch that a request had a row in."""
+    trace.stages.extend(stages)
+    trace.batch_rows = max(trace.batch_rows, rows)
+    trace.began_s = min(trace.began_s, began_s) if trace.began_s else began_s
+    trace.ended_s = max(trace.ended_s, ended_s)
