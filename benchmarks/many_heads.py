@@ -8,7 +8,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from heads.base import Classify, Head
 from heads.base.backbones import add_backbone
@@ -17,7 +17,16 @@ from heads.base.recipe import Recipe
 from tests.support.provenance import provenance
 from zoo import Backbone, Zoo
 from zoo.export import ExportedStage, export_stage
-from zoo.manifest import Artifact, ClassifyAnswer, Signature, StageManifest, StageRef, TensorSpec, VersionManifest
+from zoo.manifest import (
+    Artifact,
+    ClassifyAnswer,
+    Format,
+    Signature,
+    StageManifest,
+    StageRef,
+    TensorSpec,
+    VersionManifest,
+)
 
 __all__ = ["CLASSES", "head_names", "make_zoo", "publish_again"]
 
@@ -63,20 +72,27 @@ def _export_one(zoo: Zoo, backbone: Backbone, hidden: int) -> ExportedStage:
         example["mask_NT"] = torch.ones(2, 2, dtype=torch.int64)
     head = Head(name="any", team="any", task=Classify(labels=CLASSES))
     module = make_head(head, Recipe(hidden=hidden), available).eval()
-    return export_stage(module, example=example)
+    return export_stage(module, example=example, grouped=True)
 
 
 def _add_sibling(zoo: Zoo, name: str, exported: ExportedStage, *, seed: int) -> StageRef:
     """Store the exported head again with weights of its own."""
     graph = onnx.load_from_string(exported.artifact("onnx"))
     generator = np.random.default_rng(seed)
-    weights: dict[str, NDArray[np.float32]] = {}
+    weights: dict[str, NDArray[np.float32]] = {
+        tensor_name: generator.normal(scale=0.1, size=old.shape).astype(np.float32)
+        for tensor_name, old in load(exported.artifact("safetensors")).items()
+    }
     for tensor in graph.graph.initializer:
-        old = numpy_helper.to_array(tensor)
-        if old.dtype == np.float32 and old.size > 1:
-            weights[tensor.name] = generator.normal(scale=0.1, size=old.shape).astype(np.float32)
+        if tensor.name in weights:
             tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
     data = graph.SerializeToString()
+    forms: dict[Format, Artifact] = {
+        "onnx": Artifact(blob=zoo.blobs.put(data), size_bytes=len(data), made_by="benchmark")
+    }
+    if "onnx-group" in exported.manifest.artifacts:  # without weights, so it is everybody's
+        zoo.blobs.put(exported.artifact("onnx-group"))
+        forms["onnx-group"] = exported.manifest.artifacts["onnx-group"]
     manifest = StageManifest(
         name=f"{name}/head",
         architecture=exported.manifest.architecture,
@@ -84,7 +100,7 @@ def _add_sibling(zoo: Zoo, name: str, exported: ExportedStage, *, seed: int) -> 
         outputs=exported.manifest.outputs,
         weights=zoo.blobs.put(save(dict(weights))),
         parameters=exported.manifest.parameters,
-        artifacts={"onnx": Artifact(blob=zoo.blobs.put(data), size_bytes=len(data), made_by="benchmark")},
+        artifacts=forms,
     )
     return zoo.add_stage(manifest)
 

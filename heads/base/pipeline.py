@@ -51,7 +51,7 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
     head, answer = _train(bench, ingredients, phases)
     metrics, gate, test_rows = _judge(bench, ingredients, head, answer, phases)
     with phases.phase("export"):
-        exported = export_stage(head, example=bench.example(test_rows))
+        exported = export_stage(head, example=bench.example(test_rows), grouped=True)
     with phases.phase("parity"):
         shared = [exported_from(zoo, stage.digest) for stage in ingredients.shared]
         stages, exports = [*bench.prefix.to_cpu(), head], [*shared, exported]

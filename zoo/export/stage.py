@@ -11,6 +11,7 @@ from zoo.digest import digest_bytes
 from zoo.errors import ExportFailed
 from zoo.export import onnx_graph, torchscript, weights
 from zoo.export.declared import DeclaredModule, dynamic_axes, growable_example, resized, tensor_specs
+from zoo.export.group import to_group
 from zoo.export.sessions import OnnxSession
 from zoo.manifest import Artifact, Format, StageManifest, graph_output_names
 
@@ -32,12 +33,13 @@ class ExportedStage:
         return self.blobs[self.manifest.artifacts[form].blob]
 
 
-def export_stage(stage: DeclaredModule, *, example: Mapping[str, Tensor]) -> ExportedStage:
+def export_stage(stage: DeclaredModule, *, example: Mapping[str, Tensor], grouped: bool = False) -> ExportedStage:
     """Export a stage to ONNX, TorchScript and safetensors.
 
     Args:
         stage: an ``nn.Module`` in eval mode, on the CPU.
         example: named tensors, its inputs among them, of any size but 0.
+        grouped: store a form for several heads of this architecture at once too, if it is small and there can be one.
 
     Raises:
         ExportFailed: it is in training mode or not on the CPU, cannot be traced, or its exports do not give its
@@ -52,6 +54,8 @@ def export_stage(stage: DeclaredModule, *, example: Mapping[str, Tensor]) -> Exp
         "safetensors": (weights.to_safetensors(stage), weights.made_by()),
     }
     _check_sizes(stage, traced, onnx=forms["onnx"][0], script=forms["torchscript"][0])
+    if grouped and (data := to_group(stage, example)):
+        forms["onnx-group"] = (data, f"{onnx_graph.made_by()} vmap")
     artifacts = {
         form: Artifact(blob=digest_bytes(data), size_bytes=len(data), made_by=tool)
         for form, (data, tool) in forms.items()
