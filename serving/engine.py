@@ -165,6 +165,7 @@ class Engine:
         priority: Priority = Priority.NORMAL,
         shadows: Sequence[ServedVersion] = (),
         trace: Trace | None = None,
+        arrived_s: float | None = None,
     ) -> Sequence[Mapping[str, Arrays]]:
         """Answer several rows with several versions: all of them, or none.
 
@@ -180,6 +181,7 @@ class Engine:
             shadows: versions of ``loaded`` that run beside ``served`` on the same features, if they can; what they
                 give is among the answers if they ran, and nothing else depends on them.
             trace: gets to know when what happened.
+            arrived_s: when the rows came, by the engine's clock, if that was in another process; now by default.
 
         Returns:
             For each row, by version digest, its outputs without the N axis; axes named ``T`` end at the row's length.
@@ -192,7 +194,7 @@ class Engine:
             StageFailed: a stage that they need did not run; of several rows, the text says which failed.
             Unavailable: the engine has not started, or drains.
         """
-        arrived_s = self._clock()
+        arrived_s = self._clock() if arrived_s is None else arrived_s
         try:
             self._check_open()
             plan = self._pinned(loaded)
