@@ -1,10 +1,6 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
 
-import numpy as np
 import pytest
 
 from serving.batching import Limits
@@ -19,66 +15,22 @@ from serving.errors import (
     UnknownModel,
 )
 from serving.plan import ServedVersion
-from tests.support.fake_runtime import FakeRuntime, expected, loaded_plan, row, served
+from tests.support.fake_runtime import FakeRuntime, loaded_plan, row, served
+from tests.support.running_engine import (
+    ELSEWHERE,
+    INTENT,
+    TAG,
+    URGENCY,
+    VERSIONS,
+    assert_answer,
+    busy,
+    entered,
+    outcome_of,
+    run,
+    running,
+    waiting,
+)
 from tests.support.submitting import submit
-
-INTENT = served("intent", ["body/0", "body/1", "intent"])
-URGENCY = served("urgency", ["body/0", "body/1", "urgency"])
-TAG = served("tag", ["body/0", "tag"])
-ELSEWHERE = served("elsewhere", ["body/0b", "elsewhere"])
-VERSIONS = (INTENT, URGENCY, TAG, ELSEWHERE)
-
-
-@asynccontextmanager
-async def running(
-    runtime: FakeRuntime, limits: Limits | None = None, clock: Callable[[], float] | None = None
-) -> AsyncIterator[Engine]:
-    loaded = loaded_plan(VERSIONS, runtime)
-    engine = Engine(loaded, runtime, limits, clock) if clock else Engine(loaded, runtime, limits)
-    engine.start()
-    try:
-        yield engine
-    finally:
-        runtime.released.set()
-        await engine.close()
-
-
-@asynccontextmanager
-async def busy(runtime: FakeRuntime, engine: Engine) -> AsyncIterator[None]:
-    """Hold the device inside a first batch, so that what is submitted meanwhile waits."""
-    while runtime.entered.acquire(blocking=False):
-        pass
-    runtime.released.clear()
-    first = asyncio.create_task(submit(engine, row(999), [INTENT]))
-    await asyncio.to_thread(runtime.entered.acquire)
-    try:
-        yield
-    finally:
-        runtime.released.set()
-        await first
-
-
-async def waiting(engine: Engine, rows: int) -> None:
-    """Let submitted tasks run until ``rows`` rows wait."""
-    for _ in range(1000):
-        if engine.waiting_rows == rows:
-            return
-        await asyncio.sleep(0)
-    raise AssertionError(f"{engine.waiting_rows} rows wait; expected {rows}")
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 20))
-
-
-async def outcome_of(task: asyncio.Task[Any]) -> object:
-    await asyncio.wait([task])
-    return asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
-
-
-def assert_answer(answers: Any, version: ServedVersion, ids: Sequence[int]) -> None:
-    (value,) = answers[version.digest].values()
-    np.testing.assert_array_equal(value, expected(version, ids))
 
 
 def test_a_row_gets_the_answer_of_every_head_that_was_asked() -> None:
@@ -191,7 +143,7 @@ def test_a_caller_who_leaves_a_running_batch_disturbs_nobody() -> None:
         async with running(runtime) as engine:
             runtime.released.clear()
             leaves, stays = [asyncio.create_task(submit(engine, row(index), [INTENT])) for index in (1, 2)]
-            await asyncio.to_thread(runtime.entered.acquire)
+            await entered(runtime)
             leaves.cancel()
             await asyncio.sleep(0)
             runtime.released.set()

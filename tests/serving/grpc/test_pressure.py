@@ -58,7 +58,8 @@ def stub(server: Running) -> Iterator[Stub]:
 
 
 def request(*ids: int, rows: int = 1, model: str = "intent") -> pb.ModelInferRequest:
-    array = np.array([ids] * rows)
+    """Return a request of rows that all differ; the first has these token ids."""
+    array = np.array([ids] * rows) + 1000 * np.arange(rows)[:, None]
     return infer_request(model, {"ids_NT": array, "mask_NT": np.ones_like(array)})
 
 
