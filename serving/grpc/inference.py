@@ -8,6 +8,7 @@ from hydrazoo.inference import open_inference_pb2 as pb
 from hydrazoo.inference import open_inference_pb2_grpc
 
 from serving.grpc import model_messages
+from serving.grpc.caller import caller_of
 from serving.grpc.guard import Context, Malformed
 from serving.grpc.inference_messages import infer_request, infer_response, timeout_s
 from serving.grpc.ordered import in_order
@@ -82,7 +83,7 @@ class InferenceService(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Answer one request."""
-        decoded = infer_request(request, max_rows=self._max_rows)
+        decoded = infer_request(request, caller_of(context), max_rows=self._max_rows)
         deadline = deadline_of(context, self._clock, at_most_s=timeout_s(request))
         return infer_response(request, await self._inference.infer(decoded, deadline=deadline))
 

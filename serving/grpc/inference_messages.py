@@ -8,12 +8,19 @@ from hydrazoo.inference import open_inference_pb2 as pb
 from numpy.typing import NDArray
 
 from serving import codec
+from serving.batching import Priority
 from serving.bounds import MAX_OUTPUTS, MAX_TENSORS, check_count, check_name
 from serving.errors import InvalidRequest
+from serving.grpc.caller import Caller
 from serving.handlers.asked import SEPARATOR
 from serving.handlers.inference import InferRequest, InferResponse
 
 __all__ = ["infer_request", "infer_response", "timeout_s"]
+
+Parameters = Mapping[str, pb.InferParameter]
+
+SHOWN = 40
+"""Characters of a wrong value that its error repeats."""
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -33,11 +40,12 @@ _REFUSED = {
 """Parameters of a tensor that cannot be ignored, because the caller would misread the answer."""
 
 
-def infer_request(message: pb.ModelInferRequest, *, max_rows: int) -> InferRequest:
+def infer_request(message: pb.ModelInferRequest, caller: Caller, *, max_rows: int) -> InferRequest:
     """Decode a request.
 
     Args:
         message: as it came.
+        caller: who sent it.
         max_rows: how many rows, and elements of a BYTES tensor, one request may hold.
 
     Raises:
@@ -55,16 +63,54 @@ def infer_request(message: pb.ModelInferRequest, *, max_rows: int) -> InferReque
         request_id=message.id,
         inputs=_inputs(message, max_rows),
         outputs=tuple(dict.fromkeys(output.name for output in message.outputs)),
+        priority=_priority(message.parameters),
+        routing_key=_routing_key(message.parameters) or caller.routing_key,
+        call=caller.context,
     )
 
 
 def timeout_s(message: pb.ModelInferRequest) -> float | None:
-    """Return the limit that the request's ``timeout`` parameter sets, in seconds; None if it sets none."""
-    timeout = message.parameters.get("timeout")
-    if timeout is None:
-        return None
-    microseconds = timeout.int64_param or timeout.uint64_param
-    return microseconds / 1_000_000 if microseconds > 0 else None
+    """Return the limit that the request's ``timeout`` parameter sets, in seconds; None if it sets none, or 0.
+
+    Raises:
+        InvalidRequest: it is not a whole number of microseconds.
+    """
+    microseconds = _whole(message.parameters, "timeout", "microseconds, 0 for none")
+    return microseconds / 1_000_000 if microseconds else None
+
+
+def _priority(parameters: Parameters) -> Priority:
+    """Return what Triton's ``priority`` means here: 1 is high, 0 (the default) and 2 are normal, and all else is low."""
+    value = _whole(parameters, "priority", "1 (high), 2 (normal) or more (low), and 0 for normal")
+    return Priority.NORMAL if value in (0, 2) else Priority.HIGH if value == 1 else Priority.LOW
+
+
+def _routing_key(parameters: Parameters) -> str:
+    if "routing_key" not in parameters:  # looking up a parameter that is not there would add it
+        return ""
+    parameter = parameters["routing_key"]
+    if parameter.WhichOneof("parameter_choice") != "string_param":
+        raise InvalidRequest(f"The parameter 'routing_key' is {_described(parameter)}; expected a string_param.")
+    return check_name("routing key", parameter.string_param)
+
+
+def _whole(parameters: Parameters, name: str, meaning: str) -> int:
+    """Return a parameter that is a whole number, or 0 if it is not there."""
+    if name not in parameters:
+        return 0
+    parameter = parameters[name]
+    kind = parameter.WhichOneof("parameter_choice")
+    value: int = getattr(parameter, kind) if kind in ("int64_param", "uint64_param") else -1
+    if value < 0:
+        raise InvalidRequest(
+            f"The parameter {name!r} is {_described(parameter)}; expected an int64_param or a uint64_param: {meaning}."
+        )
+    return value
+
+
+def _described(parameter: pb.InferParameter) -> str:
+    kind = parameter.WhichOneof("parameter_choice")
+    return f"{kind} {str(getattr(parameter, kind))[:SHOWN]!r}" if kind else "empty"
 
 
 def infer_response(message: pb.ModelInferRequest, response: InferResponse) -> pb.ModelInferResponse:
@@ -87,7 +133,7 @@ def infer_response(message: pb.ModelInferRequest, response: InferResponse) -> pb
     return encoded
 
 
-def _check_tensor(name: str, parameters: Mapping[str, pb.InferParameter]) -> None:
+def _check_tensor(name: str, parameters: Parameters) -> None:
     check_name("tensor name", name)
     for parameter, why in _REFUSED.items():
         if parameter in parameters:

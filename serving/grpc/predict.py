@@ -8,8 +8,10 @@ from hydrazoo.predict.v1 import predict_pb2_grpc
 from numpy.typing import NDArray
 
 from serving import codec
+from serving.batching import Priority
 from serving.bounds import MAX_HEADS, MAX_TENSORS, check_count, check_name
 from serving.errors import InvalidRequest
+from serving.grpc.caller import Caller, caller_of
 from serving.grpc.guard import Context
 from serving.grpc.timing import deadline_of
 from serving.handlers import PredictHandler
@@ -21,6 +23,13 @@ from zoo.preprocessing.row import Arrays, Raw
 __all__ = ["PredictService", "predict_request", "predict_response"]
 
 _DATATYPES: dict[str, str] = {dtype: datatype for dtype, datatype in codec.DTYPES.items() if dtype != "bytes"}
+
+_PRIORITIES: dict[int, Priority] = {
+    pb.PRIORITY_UNSPECIFIED: Priority.NORMAL,
+    pb.PRIORITY_HIGH: Priority.HIGH,
+    pb.PRIORITY_NORMAL: Priority.NORMAL,
+    pb.PRIORITY_LOW: Priority.LOW,
+}
 
 
 class PredictService(predict_pb2_grpc.PredictServiceServicer):
@@ -38,18 +47,31 @@ class PredictService(predict_pb2_grpc.PredictServiceServicer):
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         """Answer one input with every head that the request names."""
         deadline = deadline_of(context, self._clock)
-        return predict_response(await self._handler.predict(predict_request(request), deadline=deadline))
+        decoded = predict_request(request, caller_of(context))
+        return predict_response(await self._handler.predict(decoded, deadline=deadline))
 
 
-def predict_request(message: pb.PredictRequest) -> PredictRequest:
+def predict_request(message: pb.PredictRequest, caller: Caller) -> PredictRequest:
     """Decode a request.
 
+    Args:
+        message: as it came.
+        caller: who sent it.
+
     Raises:
-        InvalidRequest: there is no input, tensors are not what they claim, or there is too much of something.
+        InvalidRequest: there is no input, tensors are not what they claim, there is too much of something, or the
+            priority is none.
     """
     check_count("heads", len(message.heads), MAX_HEADS)
     choices = tuple(HeadChoice(head=check_name("head", head.name), version=_version(head)) for head in message.heads)
-    return PredictRequest(raw=_raw(message), heads=choices, request_id=message.request_id)
+    return PredictRequest(
+        raw=_raw(message),
+        heads=choices,
+        request_id=message.request_id,
+        priority=_priority(message.priority),
+        routing_key=check_name("routing key", message.routing_key) or caller.routing_key,
+        call=caller.context,
+    )
 
 
 def predict_response(response: PredictResponse) -> pb.PredictResponse:
@@ -63,6 +85,14 @@ def predict_response(response: PredictResponse) -> pb.PredictResponse:
 
 def _version(head: pb.HeadSelector) -> str:
     return str(head.number) if head.WhichOneof("version") == "number" else check_name("alias", head.alias)
+
+
+def _priority(value: int) -> Priority:
+    priority = _PRIORITIES.get(value)
+    if priority is None:
+        known = ", ".join(f"{name} ({number})" for name, number in pb.Priority.items())
+        raise InvalidRequest(f"The request has the priority {value}; it is one of {known}.")
+    return priority
 
 
 def _raw(message: pb.PredictRequest) -> Raw:
