@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from threading import Condition
 
-from serving.batching import Limits, Queues
+from serving.batching import CostModel, Limits, Queues
 from serving.errors import DeadlineExceeded, InvalidRequest, Overloaded, ServingError
 from serving.execution import BatchResult
 from serving.flights import Flight
@@ -29,6 +29,7 @@ class Board:
     Args:
         lock: guards ``queues`` and the flights in them.
         limits: what bounds the queue.
+        costs: what rows will cost; guarded by ``lock`` too.
         clock: monotonic seconds.
         statistics: counts.
         wake: called when rows were queued.
@@ -39,13 +40,14 @@ class Board:
         self,
         lock: Condition,
         limits: Limits,
+        costs: CostModel,
         clock: Callable[[], float],
         statistics: Statistics,
         wake: Callable[[], None],
         *,
         share: bool,
     ) -> None:
-        self.queues: Queues[Flight] = Queues()
+        self.queues: Queues[Flight] = Queues(limits, costs)
         self.closed: ServingError | None = None
         """What those are told who were let in and find no flight any more; None as long as they do."""
         self._lock = lock
@@ -144,8 +146,10 @@ class Board:
                 mine = flight.answer_for(claim, answers)
                 if mine is not None:
                     request.answer(claim.index, mine)
-                else:
-                    request.fail_row(claim.index, result.failures[position])
+                elif (failure := _failure(claim, position, result)) is not None:
+                    request.fail_row(claim.index, failure)
+                else:  # dropped, since nobody wanted it before this one joined
+                    parked.append(claim)
             self._rebook(flight.plan, parked)
 
     def give_back(self, flights: Sequence[Flight]) -> None:
@@ -231,6 +235,15 @@ class Board:
 def _fail(request: Request, error: ServingError) -> None:
     """Fail a request with an exception of its own: raising one adds to its traceback."""
     request.fail(type(error)(*error.args))
+
+
+def _failure(claim: Claim, position: int, result: BatchResult) -> ServingError | None:
+    """Return what failed of what ``claim`` wants of a row."""
+    if position not in result.failures:
+        return None
+    failures = result.version_failures
+    keys = ((position, version.digest) for version in claim.route.versions)
+    return next((failures[key] for key in keys if key in failures), result.failures[position])
 
 
 def _reason(why: BaseException) -> str:

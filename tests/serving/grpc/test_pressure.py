@@ -85,7 +85,7 @@ def test_a_full_queue_is_resource_exhausted_and_says_when_to_try_again(
     waiting = stub.ModelInfer.future(request(1, 2, rows=4))
     until(lambda: server.engine.waiting_rows == 4)
     with refused() as found:
-        stub.ModelInfer(request(1, 2, rows=2))
+        stub.ModelInfer(request(3, 4, rows=2))
     assert found.status is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert found.code == "serving.overloaded"
     assert found.metadata is not None
