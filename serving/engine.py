@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import TypeVar
 
-from serving.batching import Limits, Priority, decide
+from serving.batching import CostModel, Decision, Limits, Priority, decide
 from serving.board import TOO_LATE, Board
 from serving.cache import NodeCache
 from serving.deadlines import Deadlines
 from serving.errors import DeadlineExceeded, ServingError, Unavailable
-from serving.execution import Answers, BatchResult
+from serving.execution import Answers, BatchResult, NodeRun
 from serving.flights import Flight
 from serving.lanes import Lanes
 from serving.pinned import PinnedPlan
@@ -44,6 +44,7 @@ BROKEN = "The engine stopped on an internal error. Try again in a moment, or ano
 @dataclass(frozen=True, slots=True)
 class _Batch:
     flights: Sequence[Flight]
+    decision: Decision[Flight]
     began_s: float
 
 
@@ -79,8 +80,22 @@ class Engine:
         self._current = PinnedPlan(loaded, runtime, clock, self._cache)
         self._plans = {loaded: self._current}
         self._lanes: Lanes[_Batch] = Lanes(runtime.lanes, self)
-        self._board = Board(self._lanes.lock, self._limits, clock, self.statistics, self._wake_soon, share=share)
+        self._costs = CostModel()
+        self._board = Board(
+            self._lanes.lock,
+            self._limits,
+            self._costs,
+            clock,
+            self.statistics,
+            runtime.lanes,
+            self._busy_s,
+            self._wake_soon,
+            share=share,
+        )
         self._running: list[Sequence[Flight]] = [()] * runtime.lanes
+        self._ran: list[Sequence[NodeRun]] = [()] * runtime.lanes
+        self._free_s = [0.0] * runtime.lanes
+        """When each lane should have run what it took last."""
         self._deadlines = Deadlines(clock, self._expire)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
@@ -119,6 +134,9 @@ class Engine:
         before = self._current
         self._current = self._pinned(loaded)
         self._release(before)
+        paths = {node.path for each in self._plans for root in each.plan.roots for node in root.node.walk()}
+        with self._lanes.lock:
+            self._costs.keep(paths)
 
     async def run_on_device(self, job: Callable[[], T]) -> T:
         """Run ``job`` where nothing else uses the device's lane: between two batches, one job at a time.
@@ -149,11 +167,11 @@ class Engine:
             DeadlineExceeded: its deadline has passed.
             Unavailable: the engine has not started, or drains.
         """
-        del served  # next
         self._check_open()
         if deadline is not None:
             self._check_deadline(deadline, rows)
-        self._board.check_room(rows)
+        if served:
+            self._board.check_room(served[0].manifest.team, rows)
 
     async def submit_all(
         self,
@@ -289,6 +307,10 @@ class Engine:
     def _expire(self, request: Request) -> None:
         request.fail(DeadlineExceeded(TOO_LATE))
 
+    def _busy_s(self, now_s: float) -> float:
+        """Return the predicted seconds until a lane is free; with the lock held."""
+        return 0.0 if self._lanes.idle else max(0.0, min(self._free_s) - now_s)
+
     def _wake_soon(self) -> None:
         """Wake a lane when this turn of the loop is over, so that rows which came together run together."""
         if not self._waking and self._lanes.idle and self._loop is not None:
@@ -311,8 +333,8 @@ class Engine:
         self._board.land(batch.flights, result, batch.began_s, ended_s)
         self._came_back()
 
-    def _give_back(self, flights: Sequence[Flight]) -> None:
-        self._board.give_back(flights)
+    def _give_back(self, expired: Sequence[Flight], unwanted: Sequence[Flight]) -> None:
+        self._board.give_back(expired, unwanted)
         self._came_back()
 
     def _came_back(self) -> None:
@@ -324,24 +346,28 @@ class Engine:
 
     def take(self, lane: int) -> _Batch | None:
         """See ``Traffic``."""
-        queues = self._board.queues
+        for run in self._ran[lane]:  # here, where the lock is held anyway
+            self._costs.observe(run.path, rows=run.rows, width=run.width, seconds=run.seconds)
+        self._ran[lane] = ()
         while True:
-            decision = decide(queues, self._clock(), self._limits)
-            queues.discard(decision.expired)
-            queues.discard(decision.leave)
-            self._running[lane] = taken = (*decision.leave, *decision.expired)
-            if not taken:
+            now_s = self._clock()
+            decision = decide(self._board.queues, now_s, self._limits, self._costs)
+            if not decision.leave and not decision.expired:
                 return None
-            for flight in taken:
+            self._running[lane] = (*decision.leave, *decision.expired)
+            self._board.queues.settle(decision)
+            for flight in self._running[lane]:
                 flight.waits = False
             # A caller who left a moment ago may not have withdrawn its rows yet.
             wanted = [flight for flight in decision.leave if flight.wanted()]
-            if len(wanted) < len(taken):
+            if decision.expired or len(wanted) < len(decision.leave):
+                unwanted = [flight for flight in decision.leave if flight not in wanted]
                 self._handed_out += 1
-                self._lanes.hand_back(self._give_back, [flight for flight in taken if flight not in wanted])
+                self._lanes.hand_back(self._give_back, decision.expired, unwanted)
             if wanted:
                 self._handed_out += 1
-                return _Batch(wanted, self._clock())
+                self._free_s[lane] = now_s + decision.predicted_s
+                return _Batch(wanted, decision, now_s)
 
     def pending(self) -> bool:
         """See ``Traffic``."""
@@ -360,6 +386,7 @@ class Engine:
         self.statistics.record_batch(result, [batch.began_s - flight.arrived_s for flight in batch.flights])
         self._lanes.hand_back(self._land, batch, result, self._clock())
         self._running[lane] = ()
+        self._ran[lane] = result.runs
 
     def broke(self, lane: int) -> None:
         """See ``Traffic``."""

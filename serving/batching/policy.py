@@ -1,139 +1,148 @@
 """The batching policy, as a pure function: which of the waiting rows leave as the next batch.
 
-The thread that owns the device asks whenever it is free and takes what is there. So a batch leaves at once while
-the device is idle, and gathers while it is busy, without any delay that someone would have to tune.
+A thread that is free asks, and takes what is there. So a batch leaves at once while a lane is idle, and gathers
+while all are busy, without any delay that someone would have to tune.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic
 
-from serving.batching.priority import Priority
+from serving.batching.filling import Stop, fill
+from serving.batching.limits import Limits
+from serving.batching.queues import Queues
+from serving.batching.rows import Costs
+from serving.batching.waiting import Entry, RowT
 
-__all__ = ["Decision", "Limits", "WaitingRow", "decide"]
-
-
-class WaitingRow(Protocol):
-    """What the policy knows of a row."""
-
-    @property
-    def length(self) -> int:
-        """Its tokens; 1 for an input that has none."""
-
-    @property
-    def arrived_s(self) -> float:
-        """When it was queued, in seconds of the engine's clock."""
-
-    @property
-    def deadline_s(self) -> float:
-        """From when on its answer is of no use, in seconds of the engine's clock; infinity if always."""
-
-    @property
-    def team(self) -> str:
-        """Whose share it counts against."""
-
-    @property
-    def priority(self) -> Priority:
-        """Its place among the rows of its team."""
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Path digests of the nodes that it visits: what it will cost."""
+__all__ = ["Decision", "Reason", "decide"]
 
 
-RowT = TypeVar("RowT", bound=WaitingRow)
+class Reason(StrEnum):
+    """Why a batch was built around the row that it was built around."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What bounds a batch and the queue.
-
-    ``max_rows`` is the largest batch, ``max_waiting_rows`` how many rows wait before new ones are refused. Lengths are
-    rounded up to buckets of ``bucket_tokens``; rows of one bucket always fit together, and shorter ones join
-    while padding is at most ``max_padding`` of the batch's tokens, counted in whole buckets.
-    """
-
-    max_rows: int = 32
-    max_waiting_rows: int = 1024
-    bucket_tokens: int = 8
-    max_padding: float = 0.25
-
-    def __post_init__(self) -> None:
-        """Refuse limits under which nothing could run."""
-        for name in ("max_rows", "max_waiting_rows", "bucket_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        if not 0 <= self.max_padding < 1:
-            raise ValueError(f"max_padding is a share of the batch, from 0 to below 1; got {self.max_padding}")
-
-    def bucket(self, length: int) -> int:
-        """Return the bucket that a row of ``length`` tokens falls into.
-
-        >>> [Limits(bucket_tokens=8).bucket(length) for length in (1, 8, 9, 120)]
-        [1, 1, 2, 15]
-        """
-        return max(1, -(-length // self.bucket_tokens))
+    NOTHING_WAITS = "nothing waits"
+    TURN = "turn"
+    DEADLINE = "deadline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision(Generic[RowT]):
-    """What to do now: run ``leave`` as one batch (empty: wait for rows), and refuse ``expired``, whose time is up."""
+    """What to do now; ``Queues.settle`` does its part of it.
+
+    Attributes:
+        leave: the rows to run as one batch, the one it was built around first; empty: wait for rows.
+        expired: the rows to refuse: their time is up, or what is left of it is too short to run them.
+        reason: why this batch: its first row was next by its team's turn, or could not wait for another batch.
+        stop: why it holds no more rows.
+        predicted_s: how long it should run.
+        charges: by team, its part of ``predicted_s``.
+    """
 
     leave: tuple[RowT, ...] = ()
     expired: tuple[RowT, ...] = ()
+    reason: Reason = Reason.NOTHING_WAITS
+    stop: Stop = Stop.NO_MORE_ROWS
+    predicted_s: float = 0.0
+    charges: Mapping[str, float] = field(default_factory=dict)
 
 
-def decide(queues: Iterable[Collection[RowT]], now_s: float, limits: Limits) -> Decision[RowT]:
-    """Choose the next batch: the oldest row of all, and what fits beside it.
+def decide(queues: Queues[RowT], now_s: float, limits: Limits, costs: Costs) -> Decision[RowT]:
+    """Choose the next batch: the row whose turn it is, and what makes an efficient batch around it.
 
-    The oldest row always leaves, so nothing starves. Only rows of its queue can leave with it; a row that does not
-    fit closes nothing, it waits for a later batch.
+    The turn is first a team's, by its account, and then a row's within the team, by priority and age. A row of
+    another team goes first if it would miss its deadline by waiting for that batch to end, unless that would delay
+    a team that uses less than its share.
 
     Args:
-        queues: the waiting rows, one queue for each root of the plan, each with its oldest row first.
+        queues: the waiting rows; nothing in them is changed.
         now_s: the time, by the clock that stamped the rows.
         limits: what bounds the batch.
+        costs: predicts how long it will run.
 
     Returns:
         The rows to run and the rows to refuse; no row is in both.
     """
-    expired: list[RowT] = []
-    oldest_queue: list[RowT] = []
-    for queue in queues:
-        alive = [row for row in queue if row.deadline_s > now_s]
-        if len(alive) < len(queue):
-            expired.extend(row for row in queue if row.deadline_s <= now_s)
-        if alive and (not oldest_queue or alive[0].arrived_s < oldest_queue[0].arrived_s):
-            oldest_queue = alive
-    return Decision(leave=_fill(oldest_queue, limits), expired=tuple(expired))
+    late, urgent = queues.urgent(now_s)
+    expired = tuple(entry.row for entry in late)
+    anchor = _next_by_turn(queues, now_s)
+    if anchor is None:
+        return Decision(expired=expired)
+    reason = Reason.TURN
+    batch, stop = fill(queues, anchor, now_s, limits, costs, _longest_s(queues, anchor, now_s, limits))
+    predicted_s = _predict_s(batch, costs)
+    if urgent and _cannot_wait(queues, urgent, batch, now_s + predicted_s):
+        anchor, reason = urgent, Reason.DEADLINE
+        batch, stop = fill(queues, anchor, now_s, limits, costs, _longest_s(queues, anchor, now_s, limits))
+        predicted_s = _predict_s(batch, costs)
+    return Decision(
+        leave=tuple(entry.row for entry in batch),
+        expired=expired,
+        reason=reason,
+        stop=stop,
+        predicted_s=predicted_s,
+        charges=_charges(batch, predicted_s),
+    )
 
 
-def _fill(queue: list[RowT], limits: Limits) -> tuple[RowT, ...]:
-    """Return the first row of ``queue``, then its bucket from old to new, then shorter rows from long to short."""
-    if len(queue) < 2:
-        return tuple(queue)
-    widest = limits.bucket(queue[0].length)
-    batch: list[RowT] = []
-    shorter: list[tuple[int, RowT]] = []
-    for row in queue:
-        bucket = limits.bucket(row.length)
-        if bucket == widest:
-            batch.append(row)
-            if len(batch) == limits.max_rows:
-                return tuple(batch)
-        elif bucket < widest:
-            shorter.append((bucket, row))
-    shorter.sort(key=lambda pair: -pair[0])  # a stable sort: equally long rows stay oldest first
-    return (*batch, *_that_fit(shorter[: limits.max_rows - len(batch)], widest, len(batch), limits.max_padding))
+def _next_by_turn(queues: Queues[RowT], now_s: float) -> Entry[RowT] | None:
+    """Return the row whose turn it is, or None if none waits that can still be answered in time."""
+    teams = set(queues.teams)
+    while teams:
+        team = queues.accounts.turn(teams)
+        for entry in queues.team_in_order(team, now_s):
+            if entry.latest_s >= now_s:
+                return entry
+        teams.discard(team)
+    return None
 
 
-def _that_fit(shorter: list[tuple[int, RowT]], widest: int, taken: int, max_padding: float) -> list[RowT]:
-    """Return the first of ``shorter`` (bucket, row) that ``taken`` rows of bucket ``widest`` can bear beside them."""
-    joined: list[RowT] = []
-    padding = 0
-    for bucket, row in shorter:
-        padding += widest - bucket
-        if padding > max_padding * widest * (taken + len(joined) + 1):
-            break
-        joined.append(row)
-    return joined
+def _cannot_wait(queues: Queues[RowT], urgent: Entry[RowT], batch: Sequence[Entry[RowT]], ends_s: float) -> bool:
+    """Return whether the most urgent row misses its deadline behind ``batch``, and may go before it."""
+    if urgent.latest_s >= ends_s or urgent in batch:
+        return False
+    first = batch[0].row.team
+    return urgent.row.team == first or not queues.accounts.is_behind(first)
+
+
+def _longest_s(queues: Queues[RowT], anchor: Entry[RowT], now_s: float, limits: Limits) -> float:
+    """Return how long the batch around ``anchor`` may take.
+
+    A team that uses less than its share gets its answers soon: teams that use more fill its batches only so far, and
+    keep their own short while it may ask at any moment.
+    """
+    accounts, team = queues.accounts, anchor.row.team
+    longest_s = min(limits.max_batch_s, anchor.row.deadline_s - now_s)
+    if not accounts.is_behind(team):
+        return min(longest_s, accounts.courtesy_s(now_s))
+    if all(accounts.is_behind(other) for other in queues.teams):
+        return longest_s
+    mine = queues.shelves(anchor.start)[anchor.bucket].by_team[team]
+    waited_s = now_s - anchor.row.arrived_s
+    return min(longest_s, max(limits.max_slowdown * anchor.alone_s - waited_s, len(mine) * anchor.alone_s))
+
+
+def _predict_s(batch: Sequence[Entry[RowT]], costs: Costs) -> float:
+    """Return how long the batch runs: each node once, on the rows that visit it, as wide as the longest of them."""
+    groups: dict[tuple[str, ...], tuple[int, int]] = {}
+    for entry in batch:
+        rows, width = groups.get(entry.row.paths, (0, 0))
+        groups[entry.row.paths] = rows + 1, max(width, entry.row.length)
+    if len(groups) == 1:
+        ((paths, (rows, width)),) = groups.items()
+        return costs.path_s(paths, rows, width)
+    nodes: dict[str, tuple[int, int]] = {}
+    for paths, (more, longest) in groups.items():
+        for path in paths:
+            rows, width = nodes.get(path, (0, 0))
+            nodes[path] = rows + more, max(width, longest)
+    return sum(costs.predict_s(path, rows, width) for path, (rows, width) in nodes.items())
+
+
+def _charges(batch: Sequence[Entry[RowT]], predicted_s: float) -> dict[str, float]:
+    """Divide the batch's time among its teams, in proportion to what their rows are of work."""
+    work_s: dict[str, float] = {}
+    for entry in batch:
+        work_s[entry.row.team] = work_s.get(entry.row.team, 0.0) + entry.work_s
+    total_s = sum(work_s.values())
+    return {team: predicted_s * part_s / total_s if total_s else 0.0 for team, part_s in work_s.items()}
