@@ -1,71 +1,50 @@
-"""What the server did, in numbers: per version as the inference protocol's ModelStatistics wants it, and per node."""
+"""The one place that counts. ``ModelStatistics`` and the metrics read it, and nothing is counted a second time."""
 
+from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from threading import Lock
 
+from serving.counts import (
+    OK,
+    BatchCounts,
+    BatchStatistics,
+    CacheCounts,
+    Counts,
+    Duration,
+    HeadCounts,
+    RpcCounts,
+    ShadowOutcome,
+    StageRuns,
+    Swaps,
+    VersionStatistics,
+)
 from serving.execution import BatchResult, VersionRun
 from serving.plan import ServedVersion
 
-__all__ = ["BatchStatistics", "Duration", "StageRuns", "Statistics", "VersionStatistics"]
-
-_NS_PER_S = 1_000_000_000
-
-
-@dataclass(slots=True)
-class Duration:
-    """How often something happened, and how long it took in all."""
-
-    count: int = 0
-    total_ns: int = 0
-
-    def add(self, seconds: float, count: int = 1) -> None:
-        """Count ``count`` more that took ``seconds`` together."""
-        self.count += count
-        self.total_ns += round(seconds * _NS_PER_S)
+__all__ = [
+    "BatchStatistics",
+    "Duration",
+    "ShadowOutcome",
+    "StageRuns",
+    "Statistics",
+    "Swaps",
+    "VersionStatistics",
+    "outcome",
+]
 
 
-@dataclass(slots=True)
-class BatchStatistics:
-    """What batches of one size took."""
+def outcome(error: BaseException) -> str:
+    """Return the code under which a request that ended with ``error`` is counted.
 
-    compute_input: Duration = field(default_factory=Duration)
-    compute_infer: Duration = field(default_factory=Duration)
-    compute_output: Duration = field(default_factory=Duration)
-
-
-@dataclass(slots=True)
-class VersionStatistics:
-    """What one version did since the server started.
-
-    ``success`` and ``fail`` count requests, from arrival to answer; a request of several rows is one. ``queue`` and
-    the compute times count rows, each with the whole time of the batch that it shared: a caller waits for all of it.
+    >>> outcome(ValueError("a bug")), outcome(CancelledError())
+    ('internal', 'cancelled')
     """
-
-    rows: int = 0
-    """Rows answered."""
-    batches: int = 0
-    """Batches that answered them."""
-    last_inference_ms: int = 0
-    """When the last of these ended, in milliseconds of Unix time; 0 if none has."""
-    success: Duration = field(default_factory=Duration)
-    fail: Duration = field(default_factory=Duration)
-    queue: Duration = field(default_factory=Duration)
-    compute_input: Duration = field(default_factory=Duration)
-    compute_infer: Duration = field(default_factory=Duration)
-    compute_output: Duration = field(default_factory=Duration)
-    by_batch_rows: dict[int, BatchStatistics] = field(default_factory=dict)
-    """By number of rows, of this version, in the batch; the counts in it are batches."""
-
-
-@dataclass(slots=True)
-class StageRuns:
-    """How often a node of the plan ran, and on how many rows in all."""
-
-    runs: int = 0
-    rows: int = 0
+    if isinstance(error, CancelledError):
+        return "cancelled"
+    code: str = getattr(error, "code", "internal")
+    return code
 
 
 class Statistics:
@@ -80,7 +59,14 @@ class Statistics:
         self._lock = Lock()
         self._versions: dict[str, VersionStatistics] = {}
         self._stages: dict[str, StageRuns] = {}
-        self._dropped: Counter[str] = Counter()
+        self._heads: dict[str, HeadCounts] = {}
+        self._batches = BatchCounts()
+        self._features = CacheCounts()
+        self._rpcs: dict[str, RpcCounts] = {}
+        self._dropped: Counter[tuple[str, str]] = Counter()
+        self._merged: Counter[str] = Counter()
+        self._swaps = Swaps()
+        self._shadows: Counter[tuple[str, str, ShadowOutcome]] = Counter()
 
     def version(self, digest: str) -> VersionStatistics:
         """Return a copy of what a version did; all zeros if it was never asked."""
@@ -93,51 +79,239 @@ class Statistics:
             return deepcopy(self._stages.get(path, StageRuns()))
 
     def dropped(self) -> dict[str, int]:
-        """Return how many rows cost nothing because they were turned away first, by reason."""
+        """Return how many rows were turned away or given up, by reason."""
+        by_reason: Counter[str] = Counter()
         with self._lock:
-            return dict(self._dropped)
+            for (reason, _), rows in self._dropped.items():
+                by_reason[reason] += rows
+        return dict(by_reason)
 
-    def record_batch(self, result: BatchResult, waited_s: Sequence[float]) -> None:
+    def counts(self) -> Counts:
+        """Return a copy of everything."""
+        with self._lock:
+            return Counts(
+                versions=deepcopy(self._versions),
+                stages=deepcopy(self._stages),
+                heads=deepcopy(self._heads),
+                batches=deepcopy(self._batches),
+                features=deepcopy(self._features),
+                rpcs=deepcopy(self._rpcs),
+                dropped=dict(self._dropped),
+                merged=dict(self._merged),
+                swaps=deepcopy(self._swaps),
+                shadows=dict(self._shadows),
+            )
+
+    def swaps(self) -> Swaps:
+        """Return a copy of what became of the plans."""
+        with self._lock:
+            return deepcopy(self._swaps)
+
+    def shadows(self) -> dict[tuple[str, str, ShadowOutcome], int]:
+        """Return how many rows of each shadow, by head and version digest, ended how."""
+        with self._lock:
+            return dict(self._shadows)
+
+    def keep(self, versions: Collection[str], paths: Collection[str]) -> None:
+        """Forget the versions and nodes that a new plan has not; what their heads did stays counted.
+
+        Args:
+            versions: digests of those that it has.
+            paths: path digests of its nodes.
+        """
+        with self._lock:
+            self._versions = {digest: each for digest, each in self._versions.items() if digest in versions}
+            self._stages = {path: each for path, each in self._stages.items() if path in paths}
+            self._shadows = Counter({key: rows for key, rows in self._shadows.items() if key[1] in versions})
+
+    def record_batch(
+        self,
+        result: BatchResult,
+        waited_s: Sequence[float],
+        *,
+        teams: Sequence[str] = (),
+        shares: Sequence[int] = (),
+        predicted_s: float = 0.0,
+        began_s: float = 0.0,
+        ended_s: float = 0.0,
+        lane: int = 0,
+        reason: str = "",
+    ) -> None:
         """Add one batch.
 
         Args:
             result: what ran, and for whom.
             waited_s: how long each of its rows was queued.
+            teams: the team of each row.
+            shares: how many callers each row answers; one each if it is empty.
+            predicted_s: how long it was predicted to run; 0 if that was not known.
+            began_s: when it began, by the engine's clock.
+            ended_s: when it ended.
+            lane: which lane ran it.
+            reason: why it left when it did.
         """
         now_ms = round(self._unix_time() * 1000)
         with self._lock:
+            self._add_batch(result, len(waited_s), predicted_s, ended_s - began_s, lane, reason)
             for run in result.runs:
-                stage = self._stages.setdefault(run.path, StageRuns())
+                stage = self._stages.get(run.path)
+                if stage is None:
+                    stage = self._stages[run.path] = StageRuns(run.stage)
                 stage.runs += 1
                 stage.rows += run.rows
+                stage.seconds.add(run.ended_s - run.began_s)
+                stage.rows_per_run.add(run.rows)
             for part in result.version_runs:
                 if not part.failed:
-                    self._add_run(part, sum(waited_s[position] for position in part.works), now_ms)
+                    self._add_run(part, waited_s, shares, now_ms)
+            for position, share in enumerate(shares):
+                if share > 1:
+                    self._merged[teams[position]] += share - 1
+            for position in result.dropped:
+                self._dropped["midway", teams[position] if teams else ""] += 1
 
-    def record_request(self, versions: Iterable[ServedVersion], seconds: float, *, answered: bool) -> None:
-        """Add one request that was answered or refused ``seconds`` after it came."""
+    def record_request(
+        self, versions: Iterable[ServedVersion], seconds: float, code: str = OK, *, answered: bool = True
+    ) -> None:
+        """Add one request.
+
+        Args:
+            versions: what it asked.
+            seconds: how long after it came it was answered or refused.
+            code: ``ok``, or that of its error.
+            answered: false stands for a code that the caller does not know.
+        """
+        code = code if answered else "failed"
         with self._lock:
             for version in versions:
-                statistics = self._versions.setdefault(version.digest, VersionStatistics())
-                (statistics.success if answered else statistics.fail).add(seconds)
+                statistics = self._of(version)
+                (statistics.success if code == OK else statistics.fail).add(seconds)
+                statistics.by_code[code] = statistics.by_code.get(code, 0) + 1
+                head = self._head(version)
+                head.requests.add(seconds)
+                head.by_code[code] = head.by_code.get(code, 0) + 1
 
-    def record_dropped(self, reason: str, rows: int) -> None:
-        """Add rows that were turned away before they cost anything."""
+    def record_call(self, rpc: str, seconds: float, code: str, refused: Sequence[ServedVersion] = ()) -> None:
+        """Add one call of an rpc.
+
+        Args:
+            rpc: its name.
+            seconds: how long it took.
+            code: ``ok``, or that of its error.
+            refused: the versions that it asked, if it never reached the engine, which counts what does.
+        """
         with self._lock:
-            self._dropped[reason] += rows
+            counts = self._rpcs.get(rpc)
+            if counts is None:
+                counts = self._rpcs[rpc] = RpcCounts()
+            counts.by_code[code] = counts.by_code.get(code, 0) + 1
+            counts.seconds.add(seconds)
+        if refused:
+            self.record_request(refused, seconds, code)
 
-    def _add_run(self, run: VersionRun, waited_s: float, now_ms: int) -> None:
-        statistics = self._versions.setdefault(run.version.digest, VersionStatistics())
-        rows = len(run.works)
-        statistics.rows += rows
+    def record_dropped(self, reason: str, team: str | int, rows: int = 0) -> None:
+        """Add rows that nobody will get an answer for.
+
+        Args:
+            reason: ``expired``, ``withdrawn``, ``overloaded`` or ``refused``.
+            team: whose they are.
+            rows: how many.
+        """
+        of_team, count = ("", team) if isinstance(team, int) else (team, rows)
+        with self._lock:
+            self._dropped[reason, of_team] += count
+
+    def record_answers(self, hits: Iterable[ServedVersion], misses: Iterable[ServedVersion], seconds: float) -> None:
+        """Add what the cache had of one request's answers.
+
+        Args:
+            hits: the version of each answer that was there; a version is named once for each row.
+            misses: the version of each answer that was not.
+            seconds: how long it took to look, on average for one answer.
+        """
+        with self._lock:
+            for version in hits:
+                statistics = self._of(version)
+                statistics.cache_hit.add(seconds)
+                statistics.queue.add(0.0)
+                self._head(version).cache_hits += 1
+            for version in misses:
+                self._of(version).cache_miss.add(seconds)
+                self._head(version).cache_misses += 1
+
+    def record_cache(self, hits: int, misses: int) -> None:
+        """Add rows that found, or did not find, in the cache what a node of their way gives."""
+        with self._lock:
+            self._features.hits += hits
+            self._features.misses += misses
+
+    def record_swap(self, epoch: int, seconds: float, ok: bool) -> None:
+        """Add an attempt to serve what is promoted.
+
+        Args:
+            epoch: id of the newest promotion that is served.
+            seconds: how long loading and warming up took.
+            ok: whether everything that is promoted is served.
+        """
+        with self._lock:
+            if epoch != self._swaps.epoch or ok:
+                self._swaps.swapped.add(seconds)
+                self._swaps.seconds.add(seconds)
+            self._swaps.epoch = epoch
+            self._swaps.complete = ok
+            self._swaps.failed += not ok
+
+    def record_shadow(self, shadow: ServedVersion, outcome: ShadowOutcome) -> None:
+        """Add one row on which a shadow was compared with what answered."""
+        with self._lock:
+            self._shadows[shadow.head, shadow.digest, outcome] += 1
+
+    def _of(self, version: ServedVersion) -> VersionStatistics:
+        statistics = self._versions.get(version.digest)
+        if statistics is None:
+            statistics = self._versions[version.digest] = VersionStatistics()
+        return statistics
+
+    def _head(self, version: ServedVersion) -> HeadCounts:
+        head = self._heads.get(version.head)
+        if head is None:
+            head = self._heads[version.head] = HeadCounts(version.manifest.team)
+        return head
+
+    def _add_batch(
+        self, result: BatchResult, rows: int, predicted_s: float, ran_s: float, lane: int, reason: str
+    ) -> None:
+        batches = self._batches
+        batches.by_reason[reason] = batches.by_reason.get(reason, 0) + 1
+        batches.lane_s[lane] = batches.lane_s.get(lane, 0.0) + ran_s
+        batches.rows.add(rows)
+        batches.real_tokens += result.real_tokens
+        batches.padded_tokens += result.padded_tokens
+        if result.padded_tokens:
+            batches.padding.add(1 - result.real_tokens / result.padded_tokens)
+        if predicted_s > 0 and ran_s > 0:
+            batches.predicted_s += predicted_s
+            batches.ran_s += ran_s
+            batches.predicted_ratio.add(predicted_s / ran_s)
+
+    def _add_run(self, run: VersionRun, waited_s: Sequence[float], shares: Sequence[int], now_ms: int) -> None:
+        statistics, head = self._of(run.version), self._head(run.version)
+        queued_s, callers = 0.0, 0
+        for position in run.works:
+            share = shares[position] if shares else 1
+            callers += share
+            queued_s += waited_s[position] * share
+            head.queue.add(waited_s[position], share)
+        head.rows += callers
+        statistics.rows += callers
         statistics.batches += 1
         statistics.last_inference_ms = now_ms
-        statistics.queue.add(waited_s, rows)
-        sizes = statistics.by_batch_rows.setdefault(rows, BatchStatistics())
+        statistics.queue.add(queued_s, callers)
+        sizes = statistics.by_batch_rows.setdefault(len(run.works), BatchStatistics())
         for total, of_size, seconds in (
             (statistics.compute_input, sizes.compute_input, run.input_s),
             (statistics.compute_infer, sizes.compute_infer, run.infer_s),
             (statistics.compute_output, sizes.compute_output, run.output_s),
         ):
-            total.add(seconds * rows, rows)
+            total.add(seconds * callers, callers)
             of_size.add(seconds)

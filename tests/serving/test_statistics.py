@@ -54,8 +54,8 @@ def test_a_failed_run_is_no_inference() -> None:
 
 def test_requests_are_counted_for_every_version_that_was_asked() -> None:
     statistics = Statistics(lambda: 1.0)
-    statistics.record_request([INTENT, URGENCY], 0.5, answered=True)
-    statistics.record_request([INTENT], 0.25, answered=False)
+    statistics.record_request([INTENT, URGENCY], 0.5)
+    statistics.record_request([INTENT], 0.25, "serving.overloaded")
     intent = statistics.version(INTENT.digest)
     assert intent.success == Duration(count=1, total_ns=500_000_000)
     assert intent.fail == Duration(count=1, total_ns=250_000_000)
@@ -83,8 +83,8 @@ def test_nothing_is_lost_when_many_threads_record() -> None:
 
     def record(_: int) -> None:
         statistics.record_batch(batch(version_run(INTENT, (0,))), [0.0])
-        statistics.record_request([INTENT], 0.0, answered=True)
-        statistics.record_dropped("overloaded", 2)
+        statistics.record_request([INTENT], 0.0)
+        statistics.record_dropped("overloaded", "support", 2)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(record, range(400)))
