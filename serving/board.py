@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from threading import Condition
 
-from serving.batching import CostModel, Limits, Queues
-from serving.errors import DeadlineExceeded, InvalidRequest, Overloaded, ServingError
+from serving.batching import CostModel, Limits, Queues, admit, check_room
+from serving.errors import DeadlineExceeded, Overloaded, ServingError
 from serving.execution import BatchResult
 from serving.flights import Flight
 from serving.pinned import PinnedPlan
@@ -16,7 +16,7 @@ from serving.work import Found
 __all__ = ["TOO_LATE", "Board"]
 
 TOO_LATE = (
-    "The deadline passed while the request waited for the device, or ran on it. "
+    "The deadline passed, or too little of it was left to run, while the request waited for the device. "
     "Allow more time, or ask again when the server is less busy."
 )
 
@@ -29,9 +29,11 @@ class Board:
     Args:
         lock: guards ``queues`` and the flights in them.
         limits: what bounds the queue.
-        costs: what rows will cost; guarded by ``lock`` too.
+        costs: predicts what rows take.
         clock: monotonic seconds.
         statistics: counts.
+        lanes: how many batches run side by side.
+        busy_s: gives, for a time, the predicted seconds until a lane is free.
         wake: called when rows were queued.
         share: whether identical rows fly together.
     """
@@ -43,6 +45,8 @@ class Board:
         costs: CostModel,
         clock: Callable[[], float],
         statistics: Statistics,
+        lanes: int,
+        busy_s: Callable[[float], float],
         wake: Callable[[], None],
         *,
         share: bool,
@@ -52,25 +56,26 @@ class Board:
         """What those are told who were let in and find no flight any more; None as long as they do."""
         self._lock = lock
         self._limits = limits
+        self._costs = costs
+        self._lanes = lanes
+        self._busy_s = busy_s
         self._clock = clock
         self._statistics = statistics
         self._wake = wake
         self._share = share
 
-    def check_room(self, rows: int) -> None:
-        """See that the queue has room for ``rows`` more.
+    def check_room(self, team: str, rows: int) -> None:
+        """See that the queue has room for ``rows`` more of a team; ``batching.check_room`` says it in full.
 
         Raises:
             InvalidRequest: it never has.
             Overloaded: it has none now.
         """
-        most = self._limits.max_waiting_rows
-        if rows > most:
-            raise InvalidRequest(f"The request has {rows} rows; the server queues at most {most}. Split it.")
-        waiting = len(self.queues)
-        if waiting + rows > most:
+        try:
+            check_room(self.queues, team, rows, self._limits)
+        except Overloaded:
             self._statistics.record_dropped("overloaded", rows)
-            raise Overloaded(f"{waiting} rows are waiting and the server keeps at most {most}; try again in a moment.")
+            raise
 
     def board(self, plan: PinnedPlan, claims: Sequence[Claim], *, let_in: bool = False) -> None:
         """Answer claims from the cache, let them join rows in flight, or queue rows for them.
@@ -83,7 +88,8 @@ class Board:
             let_in: whether they were let in before, so that there is room for them.
 
         Raises:
-            Overloaded: the queue has no room for the rows that would be queued.
+            Overloaded: the queue has no room for the rows that would be queued, or too much waits before them.
+            DeadlineExceeded: even an idle server could not meet the deadline.
         """
         left = []
         for claim in claims:
@@ -98,7 +104,7 @@ class Board:
             fresh = [flight for claim, found in left if (flight := self._flight(plan, claim, found)) is not None]
             if fresh:
                 if not let_in:
-                    self.check_room(len(fresh))
+                    self._admit(fresh)
                 for flight in fresh:
                     self.queues.add(flight.start, flight)
         if fresh:
@@ -152,19 +158,18 @@ class Board:
                     parked.append(claim)
             self._rebook(flight.plan, parked)
 
-    def give_back(self, flights: Sequence[Flight]) -> None:
-        """Tell those whose deadline has passed, and queue anew what somebody else still wants."""
+    def give_back(self, expired: Sequence[Flight], unwanted: Sequence[Flight]) -> None:
+        """Tell those who wait in vain, and queue anew what somebody else still wants.
+
+        Args:
+            expired: rows of which the policy says that their deadline cannot be met any more.
+            unwanted: rows that nobody wanted when their turn had come.
+        """
         now_s = self._clock()
-        for flight in flights:
-            flight.plan.land(flight)
-            claims, parked = flight.release()
-            expired = [claim.request for claim in claims if claim.request.deadline_s <= now_s]
-            for request in expired:
-                request.fail(DeadlineExceeded(TOO_LATE))
-            live = [claim for claim in (*claims, *parked) if not claim.request.future.done()]
-            if not live:
-                self._statistics.record_dropped("expired" if expired else "withdrawn", 1)
-            self._rebook(flight.plan, live)
+        for flight in expired:
+            self._end(flight, max(now_s, flight.deadline_s))
+        for flight in unwanted:
+            self._end(flight, now_s)
 
     def refuse(self, flights: Sequence[Flight], error: ServingError) -> None:
         """Tell all who wait for these flights that none will come."""
@@ -173,6 +178,35 @@ class Board:
             claims, parked = flight.release()
             for claim in (*claims, *parked):
                 _fail(claim.request, error)
+
+    def _end(self, flight: Flight, until_s: float) -> None:
+        """End a flight that does not run, for those whose deadline is ``until_s`` at the latest."""
+        flight.plan.land(flight)
+        claims, parked = flight.release()
+        late = [claim.request for claim in claims if claim.request.deadline_s <= until_s]
+        for request in late:
+            request.fail(DeadlineExceeded(TOO_LATE))
+        live = [claim for claim in (*claims, *parked) if not claim.request.future.done()]
+        if not live:
+            self._statistics.record_dropped("expired" if late else "withdrawn", 1)
+        self._rebook(flight.plan, live)
+
+    def _admit(self, fresh: Sequence[Flight]) -> None:
+        now_s = self._clock()
+        try:
+            admit(
+                self.queues,
+                fresh,
+                now_s,
+                self._limits,
+                self._costs,
+                busy_s=self._busy_s(now_s),
+                lanes=self._lanes,
+            )
+        except (Overloaded, DeadlineExceeded) as error:
+            reason = "overloaded" if isinstance(error, Overloaded) else "expired"
+            self._statistics.record_dropped(reason, len(fresh))
+            raise
 
     def _rebook(self, plan: PinnedPlan, claims: Sequence[Claim]) -> None:
         """Find each of these another flight; their requests may be over."""
