@@ -6,6 +6,7 @@ else, and ``expected`` says what it is.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +43,7 @@ Function = Callable[[DeviceTensors], DeviceTensors]
 
 @dataclass
 class FakeRuntime:
-    """Runs the function of each stage's name; ``held`` stops the device before a stage until it is set again."""
+    """Runs the function of each stage's name; clearing ``released`` stops it in a stage until it is set again."""
 
     name: str = "fake"
     device: str = "cpu"
@@ -52,6 +53,7 @@ class FakeRuntime:
     taken: list[tuple[int, ...]] = field(default_factory=list)
     brought_back: list[tuple[str, ...]] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    delay_s: float = 0.0
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -65,6 +67,8 @@ class FakeRuntime:
             self.calls.append((stage.name, len(tensors[stage.inputs[0].name])))
             self.entered.release()
             assert self.released.wait(10)
+            if self.delay_s:
+                time.sleep(self.delay_s)
             if stage.name in self.broken:
                 raise RuntimeError("the fake stage is broken")
             return function(tensors)
