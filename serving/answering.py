@@ -7,10 +7,22 @@ from serving.batching import Priority
 from serving.plan import LoadedPlan, Plan, ServedVersion
 from serving.request import Trace
 from serving.runtimes.base import Arrays
-from serving.statistics import VersionStatistics
+from serving.statistics import ShadowOutcome, VersionStatistics
 from zoo.preprocessing import Row
 
-__all__ = ["Answering"]
+__all__ = ["Answering", "Counting"]
+
+
+class Counting(Protocol):
+    """Counts what happens to calls before and after the engine. ``serving.statistics.Statistics`` does."""
+
+    def record_call(self, rpc: str, seconds: float, code: str, refused: Sequence[ServedVersion] = ()) -> None:
+        """Add one call of an rpc; ``refused`` are the versions that it asked, if it never reached the engine."""
+        ...
+
+    def record_shadow(self, shadow: ServedVersion, outcome: ShadowOutcome) -> None:
+        """Add one row on which a shadow was compared with what answered."""
+        ...
 
 
 class Answering(Protocol):
@@ -24,6 +36,11 @@ class Answering(Protocol):
     @property
     def plan(self) -> Plan:
         """The plan of ``loaded``."""
+        ...
+
+    @property
+    def statistics(self) -> Counting:
+        """Counts for the whole server what handlers have to say."""
         ...
 
     @property
