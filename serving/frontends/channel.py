@@ -26,6 +26,7 @@ _POSITIONS = struct.Struct("<QQ")
 
 _LENGTH = struct.Struct("<Q")
 _SOCKET_BYTES = 64 * 1024
+_LOOK_AGAIN_S = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,12 @@ class Channel:
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
+
+    async def flushed(self, within_s: float = 1.0) -> None:
+        """Return when everything is in the ring and the other end knows, or is gone, or takes too long."""
+        until_s = self._loop.time() + within_s
+        while self._is_open and (self._unsent or self._flushing or self._telling) and self._loop.time() < until_s:
+            await asyncio.sleep(_LOOK_AGAIN_S if self._unsent or self._telling else 0)
 
     def close(self) -> None:
         """Let go of the socket and the memory; what is unsent is lost."""

@@ -15,7 +15,8 @@ from serving.frontends.channel import Channel, Link
 from serving.frontends.messages import Kind, Submission
 from serving.frontends.remote import COUNTS
 from serving.frontends.settings import STATE, State
-from serving.plan import LoadedPlan
+from serving.frontends.tally import add_up
+from serving.plan import LoadedPlan, ServedVersion
 from serving.request import Trace
 
 __all__ = ["Desk"]
@@ -112,6 +113,8 @@ class Desk:
                 del self._plans[messages.read_number(message)]
             case Kind.COUNT:
                 self._count(*messages.read_worded(message))
+            case Kind.COUNTED_HERE:
+                add_up(messages.read_worded(message)[1], self._versions(), self._engine.statistics)
             case Kind.ADMITS:
                 self._admits()
 
@@ -144,6 +147,11 @@ class Desk:
         statistics = self._engine.statistics
         counted = COUNTS.dump_json([statistics.version(digest) for digest in json.loads(words)])
         self._channel.send(messages.worded(Kind.COUNTED, counted, number))
+
+    def _versions(self) -> dict[str, ServedVersion]:
+        """Return every version that the front end may have answered with, by digest."""
+        plans = [loaded.plan for loaded in self._plans.values()]
+        return {version.digest: version for plan in (*plans, self._engine.plan) for version in plan.versions}
 
     def _end(self) -> None:
         self.close()

@@ -46,6 +46,8 @@ class Kind(IntEnum):
     """No request needs the plan of this number any more."""
     COUNT = 37
     """Asks what versions did; JSON."""
+    COUNTED_HERE = 38
+    """What handlers counted since they said so last; JSON."""
 
 
 _NUMBERED = struct.Struct("<BQ")

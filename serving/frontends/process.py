@@ -66,7 +66,7 @@ async def serve(assignment: Assignment, link: Link) -> int:
             following.cancel()
             await front.drain()
             await front.close()
-        engine.close()
+        await engine.close()
     return LOST if engine.gone.is_set() else LEFT
 
 

@@ -20,6 +20,7 @@ from serving.frontends.announcement import Announced, Known, understand
 from serving.frontends.channel import Channel, Link
 from serving.frontends.messages import Kind, Submission
 from serving.frontends.settings import STATE, State
+from serving.frontends.tally import Tally
 from serving.plan import LoadedPlan, Plan, ServedVersion
 from serving.request import Trace
 from serving.runtimes.base import Arrays
@@ -81,6 +82,8 @@ class RemoteEngine:
         """Set when the engine's process is gone."""
         self._loop = asyncio.get_running_loop()
         self._channel = Channel(link, writes_first=True, receive=self._receive, ended=self._end)
+        self.statistics = Tally(lambda told: self._channel.send(messages.worded(Kind.COUNTED_HERE, told)))
+        """What the handlers of this front end count; the engine adds it up."""
         self._read_blob = read_blob
         self._clock = clock
         self._max_unsent_bytes = max_unsent_bytes
@@ -112,10 +115,12 @@ class RemoteEngine:
         """Tell the engine that callers are let in from now on."""
         self._channel.send(messages.numbered(Kind.ADMITS))
 
-    def close(self) -> None:
-        """Let go of the engine."""
+    async def close(self) -> None:
+        """Tell the engine what was counted, and let go of it."""
         if self._taking is not None:
             self._taking.cancel()
+        self.statistics.tell()
+        await self._channel.flushed()
         self._channel.close()
 
     def check_room(self, served: Sequence[ServedVersion], rows: int, deadline: float | None) -> None:  # noqa: ARG002
