@@ -46,6 +46,7 @@ __all__ = [
     "TensorPreprocessing",
     "TensorSpec",
     "TextPreprocessing",
+    "VariantFormat",
     "VersionManifest",
     "graph_output_names",
 ]
@@ -64,6 +65,9 @@ is a graph without weights, equal for all heads of one architecture, that runs s
 stage's inputs, and each tensor of ``safetensors`` as ``weight:<its name>`` with a leading axis of heads, H; its
 outputs, named as in ``graph_outputs``, have that axis too.
 """
+
+VariantFormat = Literal["onnx-int8", "onnx-fp16"]
+"""The forms that a version may be served in instead of fp32, each by its own parity and its own metrics."""
 
 
 class Record(BaseModel):

@@ -1,6 +1,6 @@
 """``export_stage``: a torch module to the three stored forms of a stage, proved to run at any size."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +9,21 @@ from torch import Tensor, nn
 
 from zoo.digest import digest_bytes
 from zoo.errors import ExportFailed
-from zoo.export import onnx_graph, torchscript, weights
+from zoo.export import half, onnx_graph, quantise, torchscript, weights
 from zoo.export.declared import DeclaredModule, dynamic_axes, growable_example, resized, tensor_specs
 from zoo.export.group import to_group
 from zoo.export.sessions import OnnxSession
-from zoo.manifest import Artifact, Format, StageManifest, graph_output_names
+from zoo.manifest import Artifact, Format, StageManifest, VariantFormat, graph_output_names
 
 __all__ = ["ExportedStage", "export_path", "export_stage"]
 
 CLOSE = 1e-3
 """How far a check run may be from torch; it finds frozen sizes. How close an export is, parity measures."""
+
+_CONVERTERS: Mapping[VariantFormat, tuple[Callable[[bytes], bytes | None], Callable[[], str]]] = {
+    "onnx-int8": (quantise.to_int8, quantise.made_by),
+    "onnx-fp16": (half.to_half, half.made_by),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +38,19 @@ class ExportedStage:
         return self.blobs[self.manifest.artifacts[form].blob]
 
 
-def export_stage(stage: DeclaredModule, *, example: Mapping[str, Tensor], grouped: bool = False) -> ExportedStage:
+def export_stage(
+    stage: DeclaredModule,
+    *,
+    example: Mapping[str, Tensor],
+    variants: Sequence[VariantFormat] = (),
+    grouped: bool = False,
+) -> ExportedStage:
     """Export a stage to ONNX, TorchScript and safetensors.
 
     Args:
         stage: an ``nn.Module`` in eval mode, on the CPU.
         example: named tensors, its inputs among them, of any size but 0.
+        variants: forms in another precision to store too; one in which nothing of it would differ is left out.
         grouped: store a form for several heads of this architecture at once too, if it is small and there can be one.
 
     Raises:
@@ -54,6 +66,11 @@ def export_stage(stage: DeclaredModule, *, example: Mapping[str, Tensor], groupe
         "safetensors": (weights.to_safetensors(stage), weights.made_by()),
     }
     _check_sizes(stage, traced, onnx=forms["onnx"][0], script=forms["torchscript"][0])
+    for form in variants:
+        convert, tool = _CONVERTERS[form]
+        if data := convert(forms["onnx"][0]):
+            _check_numbers(stage, traced, form, data)
+            forms[form] = (data, tool())
     if grouped and (data := to_group(stage, example)):
         forms["onnx-group"] = (data, f"{onnx_graph.made_by()} vmap")
     artifacts = {
@@ -128,6 +145,19 @@ def _check_sizes(stage: DeclaredModule, traced: Sequence[Tensor], *, onnx: bytes
                         f"Stage '{stage.name}' exported to {form} gives another {declared.name} than torch at sizes "
                         f"{sizes}; expected at most {CLOSE} apart. Something in its forward depends on the example."
                     )
+
+
+def _check_numbers(stage: DeclaredModule, traced: Sequence[Tensor], form: Format, data: bytes) -> None:
+    """Run a variant at telling sizes; how far its answers are from torch's is for the heads on it to measure."""
+    session = OnnxSession(half.watched(data) if form == "onnx-fp16" else data)
+    for sizes in _telling_sizes(stage, traced):
+        tensors = [resized(tensor, each, sizes) for each, tensor in zip(stage.inputs, traced, strict=True)]
+        found = session({each.name: tensor.numpy() for each, tensor in zip(stage.inputs, tensors, strict=True)})
+        if not all(np.isfinite(values).all() for values in found if values.dtype.kind == "f"):
+            raise ExportFailed(
+                f"Stage '{stage.name}' as {form} gives a NaN or an infinity at sizes {sizes}; its weights or what it "
+                "computes are beyond that precision. Add it without that precision."
+            )
 
 
 def _telling_sizes(stage: DeclaredModule, traced: Sequence[Tensor]) -> list[dict[str, int]]:
