@@ -72,7 +72,7 @@ class Asker:
         Raises:
             InvalidRequest: no input, or more than one request may hold.
             InvalidInput: an input does not fit a version's preprocessing; of several, the text says which.
-            Overloaded: too much waits for preprocessing.
+            Overloaded: too much waits, for preprocessing or for the device.
             ServingError: whatever the engine refuses.
         """
         if not 0 < len(raws) <= self.max_request_rows:
@@ -87,6 +87,8 @@ class Asker:
                 f"The request has {len(raws)} rows, for heads of {len(groups)} ways to preprocess each; one request "
                 f"holds at most {self.max_request_rows} of them together. Ask such heads apart, or send fewer rows."
             )
+        for group in groups.values():
+            self.engine.check_room(group, len(raws), deadline)
         rows = {}
         for digest in groups:
             rows[digest] = await self._preparation.rows(raws, loaded.preprocessors[digest])
