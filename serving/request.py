@@ -20,6 +20,10 @@ __all__ = ["Claim", "Request", "Trace"]
 class Trace:
     """When what happened to one call, by the engine's clock in seconds; whoever wants to know hands one in."""
 
+    arrived_s: float = 0.0
+    """When the call came, before anything was done for it; 0 if whoever handed it in does not know."""
+    submitted: bool = False
+    """Whether it came as far as the engine, which counts it from there."""
     queued_s: float = 0.0
     """When its rows were queued."""
     began_s: float = 0.0

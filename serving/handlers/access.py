@@ -1,20 +1,35 @@
-"""One log line a request: which heads, which versions answered, how it ended and how long it took."""
+"""One log line a request: who asked which heads, which versions answered, how it ended and where its time went.
+
+The same entry is counted, and becomes spans if the caller's trace is recorded.
+"""
 
 import json
 import logging
-from asyncio import CancelledError
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
 
+from serving.handlers.asked import Asked
+from serving.handlers.call import CallContext
+from serving.plan import ServedVersion
 from serving.request import Trace
+from serving.statistics import OK, outcome
+from serving.telemetry.trace_context import parse_traceparent
 
-__all__ = ["AccessLog", "Entry"]
+__all__ = ["ACCESS_LOGGER", "AccessLog", "CallCounts", "Ended", "Entry", "LogStyle", "Spans"]
 
-logger = logging.getLogger("serving.access")
+ACCESS_LOGGER = "serving.access"
+
+logger = logging.getLogger(ACCESS_LOGGER)
 
 LOGGED_AT_MOST = 200
 """Characters of anything that a caller wrote."""
+
+SHORT_DIGEST = 12
+
+LogStyle = Literal["text", "json", "off"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,44 +38,155 @@ class Entry:
 
     rpc: str
     request_id: str
+    call: CallContext
     heads: str = ""
-    versions: str = ""
+    """What was asked, in the caller's words."""
+    asked: Sequence[Asked] = ()
+    """What that was found to mean; empty as long as nothing was found."""
     rows: int = 0
     trace: Trace = field(default_factory=Trace)
     """When what happened to it in the engine."""
 
-    def line(self, status: str, milliseconds: float) -> str:
+    @property
+    def versions(self) -> list[ServedVersion]:
+        """The versions that answer."""
+        return [one.served for one in self.asked]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A request that is over. The times are by the engine's clock."""
+
+    entry: Entry
+    code: str
+    """``ok``, or that of its error."""
+    began_s: float
+    ended_s: float
+
+    def text(self) -> str:
         r"""Return the log line; callers' words are quoted, so that none of them can forge a line.
 
-        >>> Entry(rpc="Predict", request_id="a\nb", heads="intent").line("ok", 1.5)
-        'rpc=Predict id="a\\nb" heads="intent" versions="" rows=0 status=ok ms=1.50'
+        >>> entry = Entry(rpc="Predict", request_id="a\nb", call=CallContext(peer="10.0.0.7"), heads="intent", rows=1)
+        >>> print(Ended(entry=entry, code="ok", began_s=1.0, ended_s=1.0015).text())
+        rpc=Predict id="a\nb" peer="10.0.0.7" heads="intent" versions="" rows=1 status=ok ms=1.50 queue_ms=0.00
+        run_ms=0.00 batch_rows=0 cached=0 trace=""
         """
-        written = (("id", self.request_id), ("heads", self.heads), ("versions", self.versions))
-        quoted = " ".join(f"{name}={json.dumps(text[:LOGGED_AT_MOST])}" for name, text in written)
-        return f"rpc={self.rpc} {quoted} rows={self.rows} status={status} ms={milliseconds:.2f}"
+        facts = self.facts()
+        quoted = {name: json.dumps(facts[name]) for name in ("id", "peer", "heads", "trace")}
+        versions = ",".join(_short(one) for one in self.entry.asked)
+        return (
+            f"rpc={self.entry.rpc} id={quoted['id']} peer={quoted['peer']} heads={quoted['heads']} "
+            f'versions="{versions}" rows={self.entry.rows} status={self.code} ms={facts["ms"]:.2f} '
+            f"queue_ms={facts['queue_ms']:.2f} run_ms={facts['run_ms']:.2f} batch_rows={facts['batch_rows']} "
+            f"cached={facts['cached']} trace={quoted['trace']}"
+        )
+
+    def json(self, unix_s: float) -> str:
+        """Return the log line as one JSON object; digests are whole."""
+        versions = [
+            {"head": one.served.head, "number": one.served.number, "digest": one.served.digest}
+            | ({"alias": one.alias, "epoch": one.epoch} if one.alias else {})
+            for one in self.entry.asked
+        ]
+        time = datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
+        return json.dumps({"time": time, **self.facts(), "versions": versions})
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the lines have in common."""
+        entry, trace = self.entry, self.entry.trace
+        context = parse_traceparent(entry.call.traceparent)
+        return {
+            "rpc": entry.rpc,
+            "id": entry.request_id[:LOGGED_AT_MOST],
+            "peer": entry.call.peer[:LOGGED_AT_MOST],
+            "heads": entry.heads[:LOGGED_AT_MOST],
+            "rows": entry.rows,
+            "status": self.code,
+            "ms": _milliseconds(self.began_s, self.ended_s),
+            "queue_ms": _milliseconds(trace.queued_s, trace.began_s),
+            "run_ms": _milliseconds(trace.began_s, trace.ended_s),
+            "batch_rows": trace.batch_rows,
+            "cached": trace.cached,
+            "trace": context.trace_id if context else "",
+        }
+
+
+class CallCounts(Protocol):
+    """Counts calls; ``serving.statistics.Statistics`` does."""
+
+    def record_call(self, rpc: str, seconds: float, code: str, refused: Sequence[ServedVersion]) -> None:
+        """Add one call; ``refused`` are the versions that it asked, if it never reached the engine."""
+        ...
+
+
+class Spans(Protocol):
+    """Makes spans of requests; ``serving.telemetry.Tracing`` does."""
+
+    def wants(self, traceparent: str) -> bool:
+        """Return whether a call of this ``traceparent`` is recorded; an empty one begins a trace of its own."""
+        ...
+
+    def add(self, ended: Ended) -> None:
+        """Record a request; it takes no time of the caller's."""
+        ...
 
 
 class AccessLog:
-    """Writes the line when a request ends, whichever way.
+    """Writes the line when a request ends, whichever way, and counts it.
 
     Args:
-        clock: a monotonic clock, in seconds.
+        clock: the engine's clock, in seconds.
+        counts: counts the calls; nobody does if it is left out.
+        spans: makes spans of those whose trace is recorded.
+        style: how a line is written, if at all.
+        unix_time: gives the wall-clock time in seconds.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        counts: CallCounts | None = None,
+        spans: Spans | None = None,
+        style: LogStyle = "text",
+        unix_time: Callable[[], float] = lambda: datetime.now(UTC).timestamp(),
+    ) -> None:
         self._clock = clock
+        self._counts = counts
+        self._spans = spans
+        self._style = style
+        self._unix_time = unix_time
 
     @contextmanager
-    def request(self, rpc: str, request_id: str) -> Iterator[Entry]:
-        """Yield the entry of one request, and log it at the end."""
-        entry, started, status = Entry(rpc=rpc, request_id=request_id), self._clock(), "ok"
+    def request(self, rpc: str, request_id: str, call: CallContext) -> Iterator[Entry]:
+        """Yield the entry of one request; log and count it at the end."""
+        began_s, code = self._clock(), OK
+        entry = Entry(rpc=rpc, request_id=request_id, call=call, trace=Trace(arrived_s=began_s))
         try:
             yield entry
-        except CancelledError:
-            status = "cancelled"
-            raise
-        except Exception as error:
-            status = getattr(error, "code", "internal")
+        except BaseException as error:
+            code = outcome(error)
             raise
         finally:
-            logger.info("%s", entry.line(status, (self._clock() - started) * 1000))
+            self._end(Ended(entry=entry, code=code, began_s=began_s, ended_s=self._clock()))
+
+    def _end(self, ended: Ended) -> None:
+        entry = ended.entry
+        if self._counts is not None:
+            refused = () if entry.trace.submitted else entry.versions
+            self._counts.record_call(entry.rpc, ended.ended_s - ended.began_s, ended.code, refused)
+        if self._style != "off" and logger.isEnabledFor(logging.INFO):
+            logger.info("%s", ended.text() if self._style == "text" else ended.json(self._unix_time()))
+        if self._spans is not None and self._spans.wants(entry.call.traceparent):
+            self._spans.add(ended)
+
+
+def _milliseconds(began_s: float, ended_s: float) -> float:
+    """Return the time between two moments; 0 unless both came."""
+    return round((ended_s - began_s) * 1000, 3) if began_s and ended_s else 0.0
+
+
+def _short(one: Asked) -> str:
+    """Name a version, the beginning of its digest, and the alias and epoch that led to it."""
+    alias = f"({one.alias}/{one.epoch})" if one.alias else ""
+    return f"{one.served}:{one.served.digest[:SHORT_DIGEST]}{alias}"

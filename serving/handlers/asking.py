@@ -92,6 +92,8 @@ class Asker:
         rows = {}
         for digest in groups:
             rows[digest] = await self._preparation.rows(raws, loaded.preprocessors[digest])
+        if trace is not None:
+            trace.submitted = True
         submitted = [
             self.engine.submit_all(
                 rows[digest], group, loaded=loaded, deadline=deadline, priority=priority, trace=trace

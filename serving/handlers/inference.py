@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from serving.batching import Priority
 from serving.codec import DATATYPES, DTYPES, datatype_of
 from serving.errors import InvalidRequest
-from serving.handlers.access import AccessLog, Entry
+from serving.handlers.access import AccessLog
 from serving.handlers.admission import Admission
 from serving.handlers.asked import Asked, asked_heads, outputs_of, raw_input
 from serving.handlers.asking import Asker
@@ -76,13 +76,13 @@ class InferenceHandler:
             InvalidInput: a row does not fit their preprocessing.
             ServingError: whatever the engine refuses.
         """
-        with self._log.request("ModelInfer", request.request_id) as entry, self._admission.enter():
+        with self._log.request("ModelInfer", request.request_id, request.call) as entry, self._admission.enter():
             entry.heads = request.model
             loaded = self._asker.engine.loaded
-            asked = asked_heads(loaded.plan, request.model, request.version)
+            entry.asked = asked = asked_heads(loaded.plan, request.model, request.version)
             wanted = _wanted(request, asked)
             raws = self._raws(request, asked, loaded)
-            _note(entry, asked, len(raws))
+            entry.rows = len(raws)
             answers = await self._asker.ask(
                 raws,
                 [one.served for one in asked],
@@ -109,11 +109,6 @@ class InferenceHandler:
         for one in asked:
             _check_ready(request, one, loaded.declared(one.served))
         return _ready_rows(request.inputs)
-
-
-def _note(entry: Entry, asked: Sequence[Asked], rows: int) -> None:
-    entry.versions = ",".join(str(one.served) for one in asked)
-    entry.rows = rows
 
 
 def _wanted(request: InferRequest, asked: Sequence[Asked]) -> dict[str, tuple[Asked, TensorSpec]]:

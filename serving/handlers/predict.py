@@ -99,11 +99,11 @@ class PredictHandler:
         """
         arrived = self._clock()
         request_id = request.request_id or self._new_id()
-        with self._log.request("Predict", request_id) as entry, self._admission.enter():
+        with self._log.request("Predict", request_id, request.call) as entry, self._admission.enter():
             entry.heads = "+".join(choice.head for choice in request.heads)
             loaded = self._asker.engine.loaded
             asked = _asked(loaded.plan, request.heads)
-            entry.versions, entry.rows = ",".join(str(one.served) for one in asked), 1
+            entry.asked, entry.rows = asked, 1
             served = [one.served for one in asked]
             [answered] = await self._asker.ask(
                 [request.raw],
