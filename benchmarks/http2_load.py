@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say hello, and send as much as may be in flight."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by their type
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by their type
         settings = struct.pack(">HIHI", 2, 0, 4, LARGE_WINDOW)
         window = frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", LARGE_WINDOW - FIRST_WINDOW))
         self._transport.write(PREFACE + frame(SETTINGS, 0, 0, settings) + window)
@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
                 return self._take_answers(payload)
             self._answered.add(stream)
             return 0
-        if kind == HEADERS and flags & END_STREAM or kind == RST_STREAM:
+        if (kind == HEADERS and flags & END_STREAM) or kind == RST_STREAM:
             return self._end(stream)
         if kind == WINDOW_UPDATE:
             self._widen(stream, int.from_bytes(payload, "big"))
@@ -250,8 +250,8 @@ class Connection(asyncio.Protocol):
             data = self._held.pop(0)
             self._window -= len(data)
             self._stream_window -= len(data)
-            for start in range(0, len(data), MAX_FRAME_BYTES):
-                frames.append(frame(DATA, 0, 1, data[start : start + MAX_FRAME_BYTES]))
+            starts = range(0, len(data), MAX_FRAME_BYTES)
+            frames += [frame(DATA, 0, 1, data[start : start + MAX_FRAME_BYTES]) for start in starts]
         self._transport.write(b"".join(frames))
 
     def _widen(self, stream: int, by: int) -> None:

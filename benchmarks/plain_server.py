@@ -65,7 +65,7 @@ class PlainService(pb_grpc.GRPCInferenceServiceServicer):
     def __init__(self, infer: Callable[[Rows], Awaitable[Rows]]) -> None:
         self._infer = infer
 
-    async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
+    async def ModelInfer(self, request: pb.ModelInferRequest, _: Context) -> pb.ModelInferResponse:  # noqa: N802 - the wire names it
         """Answer one request."""
         [tensor] = request.inputs
         rows = np.frombuffer(request.raw_input_contents[0], np.float32).reshape(tensor.shape)
@@ -78,7 +78,7 @@ class PlainService(pb_grpc.GRPCInferenceServiceServicer):
             raw_output_contents=[outputs.tobytes()],
         )
 
-    async def ModelStreamInfer(
+    async def ModelStreamInfer(  # noqa: N802 - the wire names it
         self, requests: AsyncIterator[pb.ModelInferRequest], context: Context
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         """Answer a stream in its order, many requests at once."""
@@ -111,11 +111,11 @@ class EchoService:
             },
         )
 
-    async def _unary(self, _: bytes, context: Context) -> bytes:
+    async def _unary(self, _: bytes, __: Context) -> bytes:
         return self._answer
 
-    async def _stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        async for _ in requests:
+    async def _stream(self, requests: AsyncIterator[bytes], _: Context) -> AsyncIterator[bytes]:
+        async for _request in requests:
             yield self._answer
 
 

@@ -80,7 +80,7 @@ def timeout_s(message: pb.ModelInferRequest) -> float | None:
 
 
 def _priority(parameters: Parameters) -> Priority:
-    """Return what Triton's ``priority`` means here: 1 is high, 0 (the default) and 2 are normal, and all else is low."""
+    """Return what Triton's ``priority`` means here: 1 is high, 0 (its default) and 2 are normal, all else is low."""
     value = _whole(parameters, "priority", "1 (high), 2 (normal) or more (low), and 0 for normal")
     return Priority.NORMAL if value in (0, 2) else Priority.HIGH if value == 1 else Priority.LOW
 

@@ -17,6 +17,12 @@ class Admission:
         self.in_flight = 0
         self._empty = asyncio.Event()
         self._empty.set()
+        self._closed = asyncio.Event()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody is let in any more."""
+        return self._closed.is_set()
 
     @contextmanager
     def enter(self) -> Iterator[None]:
@@ -39,6 +45,11 @@ class Admission:
     def close(self) -> None:
         """Let nobody in any more; those inside finish."""
         self.is_open = False
+        self._closed.set()
+
+    async def wait_until_closed(self) -> None:
+        """Return when nobody is let in any more."""
+        await self._closed.wait()
 
     async def wait_until_empty(self) -> None:
         """Return when the last request in flight has left."""

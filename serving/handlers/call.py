@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-__all__ = ["CallContext"]
+__all__ = ["NOBODY", "CallContext"]
 
 
 class CallContext(NamedTuple):
@@ -12,3 +12,7 @@ class CallContext(NamedTuple):
     """The caller's host without its port; ``unix`` for a socket of this machine, empty if the wire does not say."""
     traceparent: str = ""
     """The caller's span as W3C trace context writes it, unchecked; empty if none was sent."""
+
+
+NOBODY = CallContext()
+"""What is known of a call that no wire brought."""

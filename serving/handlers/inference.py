@@ -14,7 +14,7 @@ from serving.handlers.access import AccessLog
 from serving.handlers.admission import Admission
 from serving.handlers.asked import Asked, asked_heads, outputs_of, raw_input
 from serving.handlers.asking import Asker
-from serving.handlers.call import CallContext
+from serving.handlers.call import NOBODY, CallContext
 from serving.plan import LoadedPlan
 from serving.runtimes.base import Arrays
 from zoo.errors import Undecodable
@@ -42,7 +42,7 @@ class InferRequest:
     """Its place among the rows of its team."""
     routing_key: str = ""
     """Who asks, as far as a split alias is concerned: equal keys get the same side of it."""
-    call: CallContext = CallContext()
+    call: CallContext = NOBODY
     """Who calls, and the span that the call belongs to."""
 
 

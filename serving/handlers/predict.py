@@ -11,7 +11,7 @@ from serving.handlers.access import AccessLog
 from serving.handlers.admission import Admission
 from serving.handlers.asked import Asked
 from serving.handlers.asking import Answered, Asker
-from serving.handlers.call import CallContext
+from serving.handlers.call import NOBODY, CallContext
 from serving.plan import Plan
 from zoo.answers import Decoded, decode
 from zoo.preprocessing.row import Raw
@@ -38,7 +38,7 @@ class PredictRequest:
     """Its place among the rows of its team."""
     routing_key: str = ""
     """Who asks, as far as a split alias is concerned: equal keys get the same side of it."""
-    call: CallContext = CallContext()
+    call: CallContext = NOBODY
     """Who calls, and the span that the call belongs to."""
 
 
@@ -83,6 +83,15 @@ class PredictHandler:
         self._log = log
         self._clock = clock
         self._new_id = new_id
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether no further requests are let in."""
+        return self._admission.is_closed
+
+    async def wait_until_draining(self) -> None:
+        """Return when no further requests are let in."""
+        await self._admission.wait_until_closed()
 
     async def predict(self, request: PredictRequest, *, deadline: float | None) -> PredictResponse:
         """Answer a request with every head that it names, or fail as a whole.

@@ -10,7 +10,7 @@ from serving.batching import Priority
 from serving.errors import InvalidRequest
 from serving.grpc.caller import Caller, caller_of, host_of
 from serving.grpc.inference_messages import infer_request, timeout_s
-from serving.grpc.predict import predict_request
+from serving.grpc.predict_messages import predict_request
 from serving.handlers.call import CallContext
 
 SPAN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -120,7 +120,7 @@ def test_a_priority_that_is_none_is_refused_with_what_there_is() -> None:
         predict_request(predicting(priority=7), SOMEBODY)
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, tuple[str, object]], str]] = {
     "a negative priority": ({"priority": ("int64_param", -1)}, "'priority' is int64_param '-1'; expected an int64"),
     "a word for a priority": ({"priority": ("string_param", "high")}, "'priority' is string_param 'high'; expected"),
     "a number for a routing key": ({"routing_key": ("int64_param", 3)}, "'routing_key' is int64_param '3'; expected"),
