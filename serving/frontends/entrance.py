@@ -1,12 +1,15 @@
 """Where callers come in: one process or several, the server treats them alike."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from serving.address import Address
 from serving.engine import Engine
 from serving.plan import LoadedPlan
 
-__all__ = ["Entrance"]
+__all__ = ["AnnouncedSwaps", "Entrance"]
+
+T = TypeVar("T")
 
 
 class Entrance(Protocol):
@@ -50,3 +53,30 @@ class Entrance(Protocol):
     async def close(self) -> None:
         """Leave at once; whatever is still in flight is cut off."""
         ...
+
+
+class AnnouncedSwaps:
+    """An engine whose plans are swapped, and an entrance that is told of each.
+
+    Args:
+        engine: answers.
+        entrance: where its callers come in.
+    """
+
+    def __init__(self, engine: Engine, entrance: Entrance) -> None:
+        self._engine = engine
+        self._entrance = entrance
+
+    @property
+    def loaded(self) -> LoadedPlan:
+        """The plan that runs."""
+        return self._engine.loaded
+
+    def swap(self, loaded: LoadedPlan) -> None:
+        """Answer new requests with another plan, wherever they come in."""
+        self._engine.swap(loaded)
+        self._entrance.announce(loaded)
+
+    async def run_on_device(self, job: Callable[[], T]) -> T:
+        """Run something on the device, between two batches."""
+        return await self._engine.run_on_device(job)

@@ -4,7 +4,7 @@ import os
 import socket
 from contextlib import ExitStack
 
-from serving.address import Address, check_free
+from serving.address import Address
 from serving.errors import AddressUnavailable
 
 __all__ = ["reserve"]
@@ -16,16 +16,15 @@ def reserve(address: Address, stack: ExitStack) -> Address:
     A socket that is bound and does not listen gets no connections, and keeps everybody out who does not share.
 
     Args:
-        address: where to listen; port 0 takes one that is free on every family that the host has.
+        address: where to listen, found to be free; port 0 takes one that is free on every family that the host has.
         stack: gives the address back.
 
     Returns:
         The address with its port.
 
     Raises:
-        AddressUnavailable: somebody else has it, or it is not this machine's.
+        AddressUnavailable: somebody else took it in this moment.
     """
-    check_free(address)
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     port, causes = address.port, []
     for family, kind, _, _, place in found:
