@@ -8,7 +8,7 @@ from serving.errors import DeadlineExceeded, Overloaded, ServingError
 from serving.execution import BatchResult
 from serving.flights import Flight
 from serving.pinned import PinnedPlan
-from serving.plan import Route
+from serving.plan import Route, ServedVersion
 from serving.request import Claim, Request, Trace
 from serving.statistics import Statistics
 from serving.work import Found
@@ -74,7 +74,7 @@ class Board:
         try:
             check_room(self.queues, team, rows, self._limits)
         except Overloaded:
-            self._statistics.record_dropped("overloaded", rows)
+            self._statistics.record_dropped("overloaded", team, rows)
             raise
 
     def board(self, plan: PinnedPlan, claims: Sequence[Claim], *, let_in: bool = False) -> None:
@@ -91,13 +91,9 @@ class Board:
             Overloaded: the queue has no room for the rows that would be queued, or too much waits before them.
             DeadlineExceeded: even an idle server could not meet the deadline.
         """
-        left = []
-        for claim in claims:
-            found = plan.find(claim.route, claim.row)
-            if found.route is None:
-                claim.request.answer(claim.index, dict(found.answers))
-            else:
-                left.append((claim, found))
+        left = (
+            self._look_up(plan, claims) if plan.caches else [(each, plan.find(each.route, each.row)) for each in claims]
+        )
         if not left:
             return
         with self._lock:
@@ -113,11 +109,12 @@ class Board:
     def leave(self, claims: Sequence[Claim], why: BaseException) -> None:
         """Let claims go whose request is over before its answers came; a row that nobody claims leaves its queue."""
         with self._lock:
-            waiting = len(self.queues)
+            waiting, team = len(self.queues), ""
             for claim in claims:
                 flight = claim.flight
                 if flight is None:
                     continue
+                team = flight.team
                 flight.remove(claim)
                 if not flight.claims:
                     flight.plan.land(flight)
@@ -125,7 +122,7 @@ class Board:
                         self.queues.discard((flight,))
             dropped = waiting - len(self.queues)
         if dropped:
-            self._statistics.record_dropped(_reason(why), dropped)
+            self._statistics.record_dropped(_reason(why), team, dropped)
 
     def land(self, flights: Sequence[Flight], result: BatchResult, began_s: float, ended_s: float) -> None:
         """Hand out what a batch brought.
@@ -188,7 +185,7 @@ class Board:
             request.fail(DeadlineExceeded(TOO_LATE))
         live = [claim for claim in (*claims, *parked) if not claim.request.future.done()]
         if not live:
-            self._statistics.record_dropped("expired" if late else "withdrawn", 1)
+            self._statistics.record_dropped("expired" if late else "withdrawn", flight.team, 1)
         self._rebook(flight.plan, live)
 
     def _admit(self, fresh: Sequence[Flight]) -> None:
@@ -205,7 +202,7 @@ class Board:
             )
         except (Overloaded, DeadlineExceeded) as error:
             reason = "overloaded" if isinstance(error, Overloaded) else "expired"
-            self._statistics.record_dropped(reason, len(fresh))
+            self._statistics.record_dropped(reason, fresh[0].team, len(fresh))
             raise
 
     def _rebook(self, plan: PinnedPlan, claims: Sequence[Claim]) -> None:
@@ -218,6 +215,29 @@ class Board:
             else:
                 self.board(plan, (claim,), let_in=True)
 
+    def _look_up(self, plan: PinnedPlan, claims: Sequence[Claim]) -> list[tuple[Claim, Found]]:
+        """Answer what the cache has, and return the claims of which something is left, with what it had of them."""
+        began_s = self._clock()
+        left: list[tuple[Claim, Found]] = []
+        hits: list[ServedVersion] = []
+        misses: list[ServedVersion] = []
+        at_node = 0
+        for claim in claims:
+            found = plan.find(claim.route, claim.row)
+            if claim.row.digest:
+                for version in claim.route.versions:
+                    (hits if version.digest in found.answers else misses).append(version)
+            if found.route is None:
+                _count_cached(claim, len(claim.route.paths))
+                claim.request.answer(claim.index, found.answers)
+            else:
+                at_node += found.start.path != ""
+                left.append((claim, found))
+        seconds = (self._clock() - began_s) / max(1, len(hits) + len(misses))
+        self._statistics.record_answers(hits, misses, seconds)
+        self._statistics.record_cache(at_node, len(left) - at_node)
+        return left
+
     def _flight(self, plan: PinnedPlan, claim: Claim, found: Found) -> Flight | None:
         """Let a claim join a flight; or return a new one, which is to be queued."""
         digest = claim.row.digest
@@ -229,8 +249,8 @@ class Board:
         flight = Flight(plan, claim, found, key)
         if key is not None:
             plan.flights[key] = flight
-        if claim.request.trace is not None:
-            claim.request.trace.cached += len(claim.route.paths) - len(flight.paths)
+        if flight.paths is not claim.route.paths:
+            _count_cached(claim, len(claim.route.paths) - len(flight.paths))
         return flight
 
     def _join(self, flight: Flight, claim: Claim) -> bool:
@@ -264,6 +284,11 @@ class Board:
         flight.add(claim)
         self.queues.add(flight.start, flight)
         return True
+
+
+def _count_cached(claim: Claim, nodes: int) -> None:
+    if claim.request.trace is not None:
+        claim.request.trace.cached += nodes
 
 
 def _fail(request: Request, error: ServingError) -> None:

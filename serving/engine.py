@@ -24,7 +24,7 @@ from serving.pinned import PinnedPlan
 from serving.plan import LoadedPlan, Plan, Route, ServedVersion
 from serving.request import Claim, Request, Trace
 from serving.runtimes.base import Arrays, Runtime
-from serving.statistics import Statistics, VersionStatistics
+from serving.statistics import Statistics, VersionStatistics, outcome
 from zoo.preprocessing import Row
 
 __all__ = ["Engine"]
@@ -134,7 +134,9 @@ class Engine:
         before = self._current
         self._current = self._pinned(loaded)
         self._release(before)
+        versions = {version.digest for each in self._plans for version in each.plan.versions}
         paths = {node.path for each in self._plans for root in each.plan.roots for node in root.node.walk()}
+        self.statistics.keep(versions, paths)
         with self._lanes.lock:
             self._costs.keep(paths)
 
@@ -168,10 +170,11 @@ class Engine:
             Unavailable: the engine has not started, or drains.
         """
         self._check_open()
-        if deadline is not None:
-            self._check_deadline(deadline, rows)
         if served:
-            self._board.check_room(served[0].manifest.team, rows)
+            team = served[0].manifest.team
+            if deadline is not None:
+                self._check_deadline(deadline, team, rows)
+            self._board.check_room(team, rows)
 
     async def submit_all(
         self,
@@ -232,10 +235,10 @@ class Engine:
             finally:
                 plan.requests -= 1
                 self._release(plan)
-        except ServingError:
-            self.statistics.record_request(served, self._clock() - arrived_s, answered=False)
+        except BaseException as error:
+            self.statistics.record_request(served, self._clock() - arrived_s, outcome(error))
             raise
-        self.statistics.record_request(served, self._clock() - arrived_s, answered=True)
+        self.statistics.record_request(served, self._clock() - arrived_s)
         return answers
 
     async def close(self, grace_s: float = 10.0) -> None:
@@ -269,7 +272,7 @@ class Engine:
         request: Request,
     ) -> list[Answers]:
         assert rows, "a request has at least one row"
-        self._check_deadline(request.deadline_s, len(rows))
+        self._check_deadline(request.deadline_s, routes[0].versions[0].manifest.team, len(rows))
         claims = [Claim(request, index, row, route) for index, row in enumerate(rows) for route in routes]
         if request.trace is not None:
             request.trace.queued_s = self._clock()
@@ -299,9 +302,9 @@ class Engine:
         if self._draining:
             raise Unavailable(STOPPING)
 
-    def _check_deadline(self, deadline_s: float, rows: int) -> None:
+    def _check_deadline(self, deadline_s: float, team: str, rows: int) -> None:
         if deadline_s <= self._clock():
-            self.statistics.record_dropped("expired", rows)
+            self.statistics.record_dropped("expired", team, rows)
             raise DeadlineExceeded("The deadline had passed when the request came; allow more time.")
 
     def _expire(self, request: Request) -> None:
@@ -381,10 +384,22 @@ class Engine:
 
     def run(self, batch: _Batch, lane: int) -> None:
         """See ``Traffic``."""
-        first = batch.flights[0]
-        result = first.plan.execution.run(first.start, batch.flights)
-        self.statistics.record_batch(result, [batch.began_s - flight.arrived_s for flight in batch.flights])
-        self._lanes.hand_back(self._land, batch, result, self._clock())
+        flights, decision = batch.flights, batch.decision
+        shares = [len(flight.claims) for flight in flights]
+        result = flights[0].plan.execution.run(flights[0].start, flights)
+        ended_s = self._clock()
+        self.statistics.record_batch(
+            result,
+            [batch.began_s - flight.arrived_s for flight in flights],
+            teams=[flight.team for flight in flights],
+            shares=shares if max(shares) > 1 else (),
+            predicted_s=decision.predicted_s,
+            began_s=batch.began_s,
+            ended_s=ended_s,
+            lane=lane,
+            reason=decision.reason,
+        )
+        self._lanes.hand_back(self._land, batch, result, ended_s)
         self._running[lane] = ()
         self._ran[lane] = result.runs
 
