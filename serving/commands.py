@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from serving.plan import LoadedPlan, Plan
+    from serving.precision import Asked
     from serving.server import Server
 
 __all__ = ["serve"]
@@ -54,6 +55,29 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
     show_default=True,
     help="Rows that wait before new ones are refused.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "int8", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="What stages compute in, where a version has it published; auto takes what suits the device.",
+)
+@click.option(
+    "--sharing/--no-sharing",
+    "share",
+    default=True,
+    show_default=True,
+    help="Let heads share stages and batches; without, each runs a model of its own, to compare with.",
+)
+@click.option("--watch/--no-watch", default=True, show_default=True, help="Pick up promotions while serving.")
+@click.option(
+    "--watch-s",
+    type=click.FloatRange(min=0.01),
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look for promotions.",
+)
 @click.option("--access-log/--no-access-log", default=True, show_default=True, help="A log line for each request.")
 @click.option("--print-plan", is_flag=True, help="Load, print what would be served, and exit.")
 @json_option
@@ -68,6 +92,10 @@ def serve(
     aliases: tuple[str, ...],
     max_rows: int,
     max_waiting_rows: int,
+    precision: str,
+    share: bool,
+    watch: bool,
+    watch_s: float,
     access_log: bool,
     print_plan: bool,
     as_json: bool,
@@ -89,7 +117,9 @@ def serve(
     logging.getLogger("serving.access").disabled = not access_log
     runtime = open_runtime(runtime_name, device)
     with open_zoo(context) as zoo:
-        load = partial(load_plan, zoo, runtime, heads=heads, aliases=aliases)
+        load = partial(
+            load_plan, zoo, runtime, heads=heads, aliases=aliases, share=share, precision=cast("Asked", precision)
+        )
         if print_plan:
             _print_plan(load().plan, as_json=as_json)
             return
@@ -99,6 +129,9 @@ def serve(
             runtime,
             address=address or settings_of(context).server,
             limits=ServerLimits(batching=Limits(max_rows=max_rows, max_waiting_rows=max_waiting_rows)),
+            share=share,
+            watch=watch,
+            watch_s=watch_s,
         )
         asyncio.run(_run(make, load, as_json=as_json))
 
@@ -106,7 +139,8 @@ def serve(
 async def _run(make: "Callable[..., Server]", load: "Callable[..., LoadedPlan]", *, as_json: bool) -> None:
     began_s = time.monotonic()
     with progress("Loading stages", hidden=as_json) as tell:
-        server = make(load=partial(load, progress=lambda _, done, total: tell(done, total)))
+        told = partial(load, progress=lambda _, done, total: tell(done, total))
+        server = make(load=lambda *, before, broken: (load if before else told)(before=before, broken=broken))
         await server.start()
     load_s = time.monotonic() - began_s
     await server.run_until_signalled(lambda: _tell(server, load_s, as_json=as_json))

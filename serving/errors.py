@@ -8,8 +8,10 @@
     ├── Overloaded          the queue is full
     ├── DeadlineExceeded    the caller's deadline passed, or cannot be met
     ├── Cancelled           the caller left
-    ├── Unavailable         loading, or draining
+    ├── Unavailable         draining, or broken
+    │   └── Loading         not ready yet
     ├── StageFailed         a stage did not load or did not run
+    ├── NotFinite           a head gave a NaN or an infinity
     ├── DeviceUnavailable   the device that was asked for cannot be used
     └── AddressUnavailable  the address that was asked for cannot be listened on
 """
@@ -20,6 +22,8 @@ __all__ = [
     "DeadlineExceeded",
     "DeviceUnavailable",
     "InvalidRequest",
+    "Loading",
+    "NotFinite",
     "Overloaded",
     "ServingError",
     "StageFailed",
@@ -79,10 +83,23 @@ class Unavailable(ServingError):
     code = "serving.unavailable"
 
 
+class Loading(Unavailable):
+    """The server has not loaded yet what it will answer with; another try will succeed."""
+
+    code = "serving.loading"
+    retry_after_s = 1.0
+
+
 class StageFailed(ServingError):
     """A stage did not load, or did not run; the log has the cause."""
 
     code = "serving.stage_failed"
+
+
+class NotFinite(ServingError):
+    """A head gave a NaN or an infinity for this input, and no answer is one. No head can declare that it may."""
+
+    code = "serving.not_finite"
 
 
 class DeviceUnavailable(ServingError):

@@ -1,29 +1,34 @@
-"""Load what is live in a zoo: after this, answering a request looks nothing up in the registry."""
+"""Load what is live in a zoo: after this, answering a request looks nothing up in the registry.
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+With the plan that runs now at hand only what is new is read and loaded, and a version that does not load costs its own
+alias alone: whatever answered there before goes on.
+"""
 
-import numpy as np
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
-from serving.errors import StageFailed, UnknownModel
-from serving.execution import Execution
-from serving.plan import LoadedPlan, Plan, Precision, Root, Route, ServedVersion, build_plan
-from serving.runtimes.base import Executable, Runtime
-from zoo import Zoo
-from zoo.preprocessing import Preprocessor, Row, load_preprocessor
+from serving.errors import UnknownModel
+from serving.parts import Parts, Progress
+from serving.plan import AliasTarget, LoadedPlan, LoadFailure, ServedVersion, build_plan
+from serving.precision import Asked
+from serving.runtimes.base import Runtime
+from zoo import Version, Zoo
 from zoo.registry.records import Live
 from zoo.suggest import did_you_mean
 
-__all__ = ["LoadedPlan", "Progress", "load_plan"]
+__all__ = ["LoadedPlan", "Progress", "empty_plan", "load_plan"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with what was just done, how many steps are done, and how many there are."""
+NOTHING_BROKEN: Mapping[str, Exception] = MappingProxyType({})
 
 
 def _tell_nobody(*_: object) -> None:
     """Report progress to nobody."""
+
+
+def empty_plan() -> LoadedPlan:
+    """Return a plan that answers nothing: what a server has before its first one is loaded."""
+    return LoadedPlan(plan=build_plan((), {}), executables={}, preprocessors={})
 
 
 def load_plan(
@@ -34,42 +39,43 @@ def load_plan(
     aliases: Sequence[str] = (),
     progress: Progress = _tell_nobody,
     share: bool = True,
-    precision: Literal["auto"] | Precision = "auto",  # noqa: ARG001 - next
-    before: LoadedPlan | None = None,  # noqa: ARG001 - next
+    precision: Asked = "auto",
+    before: LoadedPlan | None = None,
+    broken: Mapping[str, Exception] = NOTHING_BROKEN,
 ) -> LoadedPlan:
-    """Load every version under an alias: each distinct stage and preprocessor once; then run every path on one row.
+    """Load every version that an alias leads to: each distinct stage and preprocessor once. Nothing runs yet.
 
     Args:
         zoo: where the versions, and the bytes of their stages, are.
         runtime: what loads and runs the stages.
         heads: serve these alone; every head if empty.
         aliases: serve what is under these alone; under any alias if empty.
-        progress: told of each stage.
+        progress: told of each stage that is loaded.
         share: give every version stages of its own if it is false, to compare with.
-        precision: what to compute in; by default what suits the device, where it is published.
-        before: the plan that runs now; what it has loaded is not loaded again.
+        precision: what to compute in, where a version has it published; ``auto`` takes what suits the device.
+        before: the plan that runs now. What it has loaded is not loaded again, and where a version of an alias fails,
+            the new plan has what this one has there, and a ``LoadFailure``.
+        broken: versions, by digest, that loaded and did not run, with the cause.
 
     Returns:
         The plan, and everything that runs it.
 
     Raises:
         UnknownModel: nothing is live, or a named head or alias is not.
-        StageFailed: a stage is not stored in the runtime's format, does not load, or does not run.
-        Corrupt: stored bytes differ from their digest.
+        StageFailed: without ``before``: a stage is not stored in the runtime's format, or does not load.
+        Corrupt: without ``before``: stored bytes differ from their digest.
+        Unavailable: the registry cannot be reached; without ``before``, or a blob cannot.
     """
-    served = _served(zoo, _wanted(zoo.live(), heads, aliases))
-    stages = {ref.digest: zoo.stage(ref.digest) for version in served for ref in version.manifest.stages}
-    plan = build_plan(served, stages, share=share)
-    loaded = LoadedPlan(
-        plan=plan,
-        executables=_load_stages(zoo, runtime, plan, progress),
-        preprocessors={
-            version.preprocessing: load_preprocessor(version.manifest.preprocessing, zoo.blobs.get)
-            for version in {version.preprocessing: version for version in served}.values()
-        },
-    )
-    _warm_up(loaded, runtime)
-    return loaded
+    epoch = zoo.newest_promotion()  # first: what is promoted in between is then looked at once more, and never missed
+    wanted = _wanted(zoo.live(), heads, aliases)
+    parts = Parts(zoo, runtime, before or empty_plan(), share=share, failed=broken)
+    versions = {version.digest: version for each in wanted for version in _versions(each)}
+    parts.read(versions.values(), precision)
+    parts.load(versions, progress)
+    if before is None:
+        for error in parts.failed.values():
+            raise error
+    return _put_together(wanted, parts, before or empty_plan(), epoch=epoch, share=share)
 
 
 def _wanted(live: Sequence[Live], heads: Sequence[str], aliases: Sequence[str]) -> list[Live]:
@@ -98,70 +104,72 @@ def _check_named(kind: str, named: Sequence[str], live: set[str]) -> None:
             raise UnknownModel(f"No {kind} {name!r} is live in this zoo.{did_you_mean(name, live)}")
 
 
-def _served(zoo: Zoo, live: Sequence[Live]) -> list[ServedVersion]:
-    """Return each live version once, with all the aliases that lead to it."""
+def _versions(live: Live) -> Iterator[Version]:
+    yield live.version
+    if live.canary:
+        yield live.canary
+    yield from live.shadows
+
+
+def _put_together(wanted: Sequence[Live], parts: Parts, before: LoadedPlan, *, epoch: int, share: bool) -> LoadedPlan:
+    """Make the plan of what loaded; where an alias' version did not, of what the plan before has there."""
+    standing = {(target.head, target.alias): target for target in before.plan.targets}
+    chosen = [
+        _target(each, parts)
+        if not _answering(each) & parts.failed.keys()
+        else standing.get((each.version.head, each.alias))
+        for each in wanted
+    ]
+    # A version that served before and does not load in another form serves on in the one that it had.
+    kept = {version.digest: version for version in before.plan.versions if version.digest in parts.failed}
+    targets, versions = _with_aliases([target for target in chosen if target], {**parts.versions, **kept})
+    plan = build_plan(versions, parts.stages, targets=targets, share=share)
+    return LoadedPlan(
+        plan=plan,
+        executables={node.executable: parts.executables[node.executable] for node in plan.nodes()},
+        preprocessors={version.preprocessing: parts.preprocessors[version.preprocessing] for version in versions},
+        epoch=epoch,
+        failures=tuple(_failures(wanted, parts.failed)),
+    )
+
+
+def _answering(live: Live) -> set[str]:
+    return {version.digest for version in (live.version, live.canary) if version}
+
+
+def _target(live: Live, parts: Parts) -> AliasTarget:
+    return AliasTarget(
+        head=live.version.head,
+        alias=live.alias,
+        epoch=live.epoch,
+        live=parts.versions[live.version.digest],
+        canary=parts.versions[live.canary.digest] if live.canary else None,
+        canary_percent=live.canary_percent,
+        shadows=tuple(parts.versions[each.digest] for each in live.shadows if each.digest not in parts.failed),
+    )
+
+
+def _with_aliases(
+    targets: Sequence[AliasTarget], known: Mapping[str, ServedVersion]
+) -> tuple[list[AliasTarget], list[ServedVersion]]:
+    """Return the targets over versions that say which aliases lead to them, and each of these versions once."""
     aliases: dict[str, dict[str, int]] = {}
-    for each in live:
-        aliases.setdefault(each.version.digest, {})[each.alias] = each.epoch
-    served = []
-    for version in {each.version.digest: each.version for each in live}.values():
-        manifest = zoo.manifest(version)
-        served.append(
-            ServedVersion(
-                head=version.head,
-                number=version.number,
-                digest=version.digest,
-                preprocessing=manifest.preprocessing.content_digest(),
-                manifest=manifest,
-                aliases=aliases[version.digest],
-            )
-        )
-    return served
+    for target in targets:
+        for version in target.versions():
+            aliases.setdefault(version.digest, {})
+        aliases[target.live.digest][target.alias] = target.epoch
+    fresh = {digest: replace(known[digest], aliases=leading) for digest, leading in aliases.items()}
+    return [target.over(fresh) for target in targets], list(fresh.values())
 
 
-def _load_stages(zoo: Zoo, runtime: Runtime, plan: Plan, progress: Progress) -> dict[str, Executable]:
-    stages = {node.executable: node.stage for root in plan.roots for node in root.node.walk()}
-    executables: dict[str, Executable] = {}
-    for key, stage in stages.items():
-        artifact = stage.artifacts.get(runtime.format)
-        if artifact is None:
-            raise StageFailed(
-                f"Stage {stage.name!r} is not stored as {runtime.format}, only as {', '.join(stage.artifacts)}; the "
-                f"runtime {runtime.name!r} needs that. Publish it again in that format, or serve with another runtime."
-            )
-        executables[key] = runtime.load(stage, zoo.blobs.get(artifact.blob))
-        progress(f"loaded {stage.name}", len(executables), len(stages))
-    return executables
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _WarmUp:
-    """A row that asks everything of one tree."""
-
-    row: Row
-    route: Route
-
-
-def _warm_up(loaded: LoadedPlan, runtime: Runtime) -> None:
-    """Run every path once, so that the first caller does not pay for it, and what cannot run is found now."""
-    execution = Execution(loaded, runtime, time.monotonic)
-    for root in loaded.plan.roots:
-        row = _smallest_row(loaded.preprocessors[root.preprocessing])
-        result = execution.run(root, [_WarmUp(row=row, route=_everything(loaded.plan, root))])
-        for failure in result.failures.values():
-            raise StageFailed(f"{failure} The cause: {failure.__cause__}") from failure
-
-
-def _smallest_row(preprocessor: Preprocessor) -> Row:
-    """Return a row of ones: a token that is there, or a grey image; dynamic axes have size 1."""
-    tensors = {
-        spec.name: np.ones([axis if isinstance(axis, int) else 1 for axis in spec.shape[1:]], spec.dtype)
-        for spec in preprocessor.declared
-    }
-    return Row(tensors=tensors, length=1, digest="")
-
-
-def _everything(plan: Plan, root: Root) -> Route:
-    versions = [version for node in root.node.walk() for version in node.versions]
-    (route,) = plan.routes(versions)
-    return route
+def _failures(wanted: Iterable[Live], failed: Mapping[str, Exception]) -> Iterator[LoadFailure]:
+    for each in wanted:
+        for version in _versions(each):
+            if version.digest in failed:
+                yield LoadFailure(
+                    head=version.head,
+                    alias=each.alias,
+                    number=version.number,
+                    digest=version.digest,
+                    cause=str(failed[version.digest]),
+                )

@@ -5,7 +5,7 @@ on) share its nodes, exactly as far as they agree; nothing else declares what is
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from serving.errors import InvalidRequest, UnknownModel
@@ -27,6 +27,7 @@ __all__ = [
     "Route",
     "ServedVersion",
     "build_plan",
+    "steps_of",
 ]
 
 DEFAULT_ALIAS = "prod"
@@ -77,6 +78,19 @@ class AliasTarget:
             return self.live
         on_canary = share_of(self.head, self.alias, routing_key) * 100 < self.canary_percent
         return self.canary if on_canary else self.live
+
+    def versions(self) -> tuple[ServedVersion, ...]:
+        """Return every version that runs under the alias, the one that answers first."""
+        return (self.live, *((self.canary,) if self.canary else ()), *self.shadows)
+
+    def over(self, versions: Mapping[str, ServedVersion]) -> "AliasTarget":
+        """Return the same over other values of the same versions, by digest."""
+        return replace(
+            self,
+            live=versions[self.live.digest],
+            canary=versions[self.canary.digest] if self.canary else None,
+            shadows=tuple(versions[shadow.digest] for shadow in self.shadows),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -132,6 +146,11 @@ class Plan:
     _by_number: Mapping[str, Mapping[str, ServedVersion]] = field(repr=False)
     _by_alias: Mapping[str, Mapping[str, AliasTarget]] = field(repr=False)
     _way_to: Mapping[str, tuple[Root, tuple[str, ...]]] = field(repr=False)
+
+    def nodes(self) -> Iterator[Node]:
+        """Yield every node, tree by tree, each after the one above it."""
+        for root in self.roots:
+            yield from root.node.walk()
 
     def resolve(self, head: str, version: str = "", routing_key: str = "") -> tuple[ServedVersion, str, int]:
         """Find a version by name.
@@ -195,6 +214,10 @@ class Plan:
         paths = dict.fromkeys(path for version in (*versions, *here) for path in self._way_to[version.digest][1])
         return Route(root=root, versions=versions, paths=tuple(paths), shadows=here)
 
+    def share_a_root(self, one: ServedVersion, other: ServedVersion) -> bool:
+        """Say whether two versions of this plan begin in one tree, so that a row can take both ways at once."""
+        return self._root_of(one) is self._root_of(other)
+
     def _root_of(self, version: ServedVersion) -> Root | None:
         return self._way_to[version.digest][0] if version.digest in self._way_to else None
 
@@ -251,7 +274,7 @@ def build_plan(
     """
     versions = tuple(versions)
     targets = tuple(targets) or tuple(_plain_targets(versions))
-    steps = {version.digest: _steps(version, stages, share=share) for version in versions}
+    steps = {version.digest: steps_of(version, stages, share=share) for version in versions}
     by_start: dict[tuple[str, str], list[ServedVersion]] = {}
     for version in versions:
         by_start.setdefault((version.preprocessing, steps[version.digest][0]), []).append(version)
@@ -275,10 +298,16 @@ def _plain_targets(versions: Iterable[ServedVersion]) -> Iterator[AliasTarget]:
             yield AliasTarget(head=version.head, alias=alias, epoch=epoch, live=version)
 
 
-def _steps(version: ServedVersion, stages: Mapping[str, StageManifest], *, share: bool) -> tuple[str, ...]:
-    """Return the executable of each stage on the path of ``version``."""
+def steps_of(version: ServedVersion, stages: Mapping[str, StageManifest], *, share: bool = True) -> tuple[str, ...]:
+    """Return the key in ``LoadedPlan.executables`` of each stage on the path of ``version``.
+
+    Args:
+        version: whose path it is.
+        stages: the manifests of its stages, by digest.
+        share: whether another version that has the same stage in the same form may have the same executable.
+    """
     own = "" if share else f"{version.digest}/"
-    variant = f"onnx-{version.precision}"
+    variant = "" if version.precision == "fp32" else f"onnx-{version.precision}"
     return tuple(
         f"{own}{ref.digest}{f'/{variant}' if variant in stages[ref.digest].artifacts else ''}"
         for ref in version.manifest.stages

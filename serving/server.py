@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -10,12 +11,15 @@ from serving.address import check_free, parse_address
 from serving.engine import Engine
 from serving.errors import StageFailed
 from serving.frontends import Front, ServerLimits
-from serving.loader import load_plan
-from serving.plan import LoadedPlan
+from serving.loader import empty_plan, load_plan
 from serving.runtimes.base import Runtime
+from serving.watching import Load, PlanWatcher
 from zoo import Zoo
 
-__all__ = ["Server", "ServerLimits"]
+__all__ = ["PLAN_SERVICE", "Server", "ServerLimits"]
+
+PLAN_SERVICE = "hydrazoo.plan"
+"""What the health service calls the plan: it serves while everything that is promoted is served."""
 
 
 class Server:
@@ -26,7 +30,10 @@ class Server:
         runtime: runs the stages.
         address: ``host:port``; port 0 takes a free one.
         limits: bounds of messages, requests and the queue.
-        load: gives the plan; by default everything under an alias. It runs in a thread.
+        load: gives the plan, and the next one when something is promoted; by default everything under an alias.
+        share: let callers and heads share what they can; off to compare with.
+        watch: pick up promotions while it serves.
+        watch_s: how often it looks for some.
     """
 
     def __init__(
@@ -36,17 +43,32 @@ class Server:
         *,
         address: str = "localhost:8701",
         limits: ServerLimits | None = None,
-        load: Callable[[], LoadedPlan] | None = None,
+        load: Load | None = None,
+        share: bool = True,
+        watch: bool = True,
+        watch_s: float = 0.5,
     ) -> None:
         self._zoo = zoo
         self._runtime = runtime
         self._limits = limits or ServerLimits()
-        self._load = load or partial(load_plan, zoo, runtime)
         self._asked = parse_address(address)
         self._front = Front(zoo, self._limits)
+        self._engine = Engine(empty_plan(), runtime, self._limits.batching, share=share)
+        self._watch = watch
+        self._watcher = PlanWatcher(
+            zoo.newest_promotion,
+            load or partial(load_plan, zoo, runtime, share=share),
+            self._engine,
+            runtime,
+            clock=time.monotonic,
+            watch_s=watch_s,
+            tell=lambda complete: self._front.say(PLAN_SERVICE, serving=complete),
+            record=self._record,
+        )
+        self._following: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
-        """Take the address, load the plan, and answer.
+        """Take the address, answer that it is loading, load the plan, and answer.
 
         Raises:
             AddressUnavailable: the address cannot be listened on; found out before anything is loaded.
@@ -55,14 +77,16 @@ class Server:
         """
         check_free(self._asked)
         self._address = self._front.bind(self._asked)
-        try:
-            loaded = await asyncio.to_thread(self._load)
-        except BaseException:
-            await self._front.release()
-            raise
-        self._engine = Engine(loaded, self._runtime, self._limits.batching)
         self._engine.start()
-        await self._front.open(self._engine, runtime=self._runtime.name, device=self._runtime.device)
+        await self._front.open(self._engine, runtime=self._runtime.name, device=self._runtime.device, loading=True)
+        try:
+            await self._watcher.begin()
+        except BaseException:
+            await self._leave()
+            raise
+        await self._front.admit()
+        if self._watch:
+            self._following = asyncio.ensure_future(self._watcher.follow())
 
     @property
     def address(self) -> str:
@@ -99,8 +123,19 @@ class Server:
 
     async def stop(self) -> None:
         """Say that it is not serving, refuse new requests, finish those in flight, and leave."""
+        if self._following is not None:
+            self._following.cancel()
         try:
             await self._front.drain()
         finally:
-            await self._engine.close(0)
-            await self._front.close()
+            await self._leave()
+
+    def _record(self, epoch: int, seconds: float, ok: bool) -> None:
+        statistics, plan = self._engine.statistics, self._engine.plan
+        statistics.record_swap(epoch, seconds, ok)
+        statistics.keep({version.digest for version in plan.versions}, {node.path for node in plan.nodes()})
+
+    async def _leave(self) -> None:
+        self._watcher.close()
+        await self._engine.close(0)
+        await self._front.close()

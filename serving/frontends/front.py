@@ -24,6 +24,7 @@ from serving.handlers import (
     PredictHandler,
     RegistryHandler,
 )
+from serving.plan import LoadedPlan
 from zoo import Zoo
 
 __all__ = ["Front", "ServerLimits"]
@@ -61,7 +62,7 @@ class Front:
         self._zoo = zoo
         self._limits = limits
         self._share_port = share_port
-        self._admission = Admission()
+        self._admission = Admission(loading=True)
 
     def bind(self, address: Address) -> Address:
         """Take an address; nobody is answered yet. Returns it with the port that was taken.
@@ -82,18 +83,35 @@ class Front:
         await self._grpc.start()  # what never started cannot be stopped, and would keep the port
         await self._grpc.stop(None)
 
-    async def open(self, engine: Answering, *, runtime: str, device: str) -> None:
+    async def open(self, engine: Answering, *, runtime: str, device: str, loading: bool = False) -> None:
         """Answer.
 
         Args:
-            engine: what answers; it takes rows already.
+            engine: what answers.
             runtime: the name of what runs the stages.
             device: where they run.
+            loading: answer that the server is loading, until ``admit``.
         """
         self._health = add_services(self._grpc, self._services(engine, runtime, device))
         await self._grpc.start()
         for service in ("", *SERVICES):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+            await self.say(service, serving=False)
+        if not loading:
+            await self.admit()
+
+    async def admit(self) -> None:
+        """Let requests in: the engine takes rows now."""
+        self._admission.open()
+        for service in ("", *SERVICES):
+            await self.say(service, serving=True)
+
+    async def say(self, service: str, *, serving: bool) -> None:
+        """Let the health service say of one service whether it serves."""
+        states = health_pb2.HealthCheckResponse
+        await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
+
+    def announce(self, loaded: LoadedPlan) -> None:
+        """Nothing to do: each request asks the engine what it answers with."""
 
     async def drain(self) -> None:
         """Say that nothing is served here any more, refuse new requests, and finish those in flight."""

@@ -43,7 +43,17 @@ class RegistryService(registry_pb2_grpc.RegistryServiceServicer):
 
 
 def _head(head: HeadSummary) -> pb.Head:
-    aliases = [pb.Alias(name=alias, number=number, epoch=epoch) for alias, number, epoch in head.aliases]
+    aliases = [
+        pb.Alias(
+            name=state.alias,
+            number=state.number,
+            epoch=state.epoch,
+            canary=state.canary,
+            canary_percent=state.canary_percent,
+            shadows=state.shadows,
+        )
+        for state in head.aliases
+    ]
     return pb.Head(name=head.name, latest_number=head.latest_number, aliases=aliases)
 
 
@@ -66,4 +76,7 @@ def _promotion(promotion: Promotion) -> pb.Promotion:
         at=promotion.at,
         by=promotion.by,
         reason=promotion.reason,
+        canary=promotion.canary,
+        canary_percent=promotion.canary_percent,
+        shadows=promotion.shadows,
     )

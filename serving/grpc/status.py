@@ -10,7 +10,7 @@ from grpc import StatusCode
 
 import serving.errors
 import zoo.errors
-from serving.errors import Overloaded, ServingError, StageFailed
+from serving.errors import Loading, Overloaded, ServingError, StageFailed
 from zoo.errors import ZooError
 
 __all__ = ["ERROR_CODE_KEY", "PUSHBACK_KEY", "STATUS_OF", "Refusal", "refusal"]
@@ -34,7 +34,9 @@ STATUS_OF: Mapping[type[Exception], StatusCode] = {
     serving.errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     serving.errors.Cancelled: StatusCode.CANCELLED,
     serving.errors.Unavailable: StatusCode.UNAVAILABLE,
+    Loading: StatusCode.UNAVAILABLE,
     StageFailed: StatusCode.INTERNAL,
+    serving.errors.NotFinite: StatusCode.OUT_OF_RANGE,
     serving.errors.DeviceUnavailable: StatusCode.FAILED_PRECONDITION,
     serving.errors.AddressUnavailable: StatusCode.FAILED_PRECONDITION,
     ZooError: StatusCode.INTERNAL,
@@ -91,7 +93,7 @@ def refusal(error: Exception) -> Refusal:
 
 def _retry_after_ms(error: Exception) -> int | None:
     """Return the wait that an error asks for: at least 1 ms, since gRPC's clients retry after 0 at once."""
-    return max(1, ceil(error.retry_after_s * 1000)) if isinstance(error, Overloaded) else None
+    return max(1, ceil(error.retry_after_s * 1000)) if isinstance(error, Overloaded | Loading) else None
 
 
 def _shortened(message: str) -> str:

@@ -96,7 +96,9 @@ class ModelsHandler:
         Raises:
             UnknownModel: a head of the name, or its version, is not loaded.
             InvalidRequest: the name asks a head twice.
+            Loading: the server has not loaded yet.
         """
+        self._admission.check_loaded()
         loaded = self._asker.engine.loaded
         asked = asked_heads(loaded.plan, name, version)
         raw, ready = _inputs(asked, loaded)
@@ -121,7 +123,9 @@ class ModelsHandler:
 
         Raises:
             UnknownModel: there is no such head or version.
+            Loading: the server has not loaded yet.
         """
+        self._admission.check_loaded()
         plan, statistics = self._asker.engine.plan, self._asker.engine.statistics
         if name and version:
             chosen = [one.served for one in asked_heads(plan, name, version)]

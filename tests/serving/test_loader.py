@@ -1,49 +1,15 @@
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from serving.errors import StageFailed, UnknownModel
 from serving.loader import load_plan
-from serving.runtimes import open_runtime
-from serving.runtimes.base import Arrays, DeviceTensors, Executable, Runtime
+from tests.support.recording_runtime import Recording
 from tests.support.tiny_zoo import TinyZoo, make_tiny_zoo
 from zoo import Move, Zoo
 from zoo.errors import Corrupt
-from zoo.manifest import Format, StageManifest
-
-
-@dataclass
-class Recording:
-    """A real runtime that remembers what it loaded and ran."""
-
-    inner: Runtime = field(default_factory=lambda: open_runtime("onnx", "cpu"))
-    name: str = "recording"
-    device: str = "cpu"
-    format: Format = "onnx"
-    lanes: int = 1
-    loaded: list[str] = field(default_factory=list)
-    ran: list[str] = field(default_factory=list)
-
-    def load(self, stage: StageManifest, artifact: bytes) -> Executable:
-        self.loaded.append(stage.name)
-        inner = self.inner.load(stage, artifact)
-
-        def run(tensors: DeviceTensors) -> DeviceTensors:
-            self.ran.append(stage.name)
-            return inner(tensors)
-
-        return run
-
-    def to_device(self, arrays: Arrays) -> DeviceTensors:
-        return self.inner.to_device(arrays)
-
-    def take(self, tensors: DeviceTensors, rows: object) -> DeviceTensors:
-        raise AssertionError("one row that asks everything needs no picking")
-
-    def to_host(self, tensors: DeviceTensors) -> Arrays:
-        return self.inner.to_host(tensors)
 
 
 @pytest.fixture
@@ -57,11 +23,11 @@ def zoo(tiny: TinyZoo) -> Iterator[Zoo]:
         yield opened
 
 
-def test_each_distinct_stage_is_loaded_once_and_run_once_to_warm_up(zoo: Zoo) -> None:
+def test_each_distinct_stage_is_loaded_once_and_none_runs(zoo: Zoo) -> None:
     runtime = Recording()
     loaded = load_plan(zoo, runtime)
     assert sorted(runtime.loaded) == ["intent", "pii", "pii/tail", "tiny/0", "tiny/1"]
-    assert sorted(runtime.ran) == sorted(runtime.loaded)
+    assert runtime.ran == []
     assert len(loaded.executables) == 5
     assert len(loaded.preprocessors) == 1
 
@@ -120,25 +86,114 @@ def test_a_stage_that_is_not_stored_in_the_runtimes_format_names_what_there_is(z
         load_plan(zoo, Recording(format="torchscript"))
 
 
-def test_damaged_bytes_are_never_loaded(tiny: TinyZoo, zoo: Zoo) -> None:
-    head = zoo.stage(zoo.manifest(zoo.resolve("intent").version).stages[-1].digest)
+def damage(tiny: TinyZoo, zoo: Zoo, reference: str) -> Path:
+    """Spoil the bytes of a version's head, and return their file."""
+    head = zoo.stage(zoo.manifest(zoo.resolve(reference).version).stages[-1].digest)
     blob = head.artifacts["onnx"].blob
     (file,) = [path for path in tiny.folder.rglob("*") if path.is_file() and path.name in (blob, blob[2:])]
     file.chmod(0o600)
     file.write_bytes(b"damaged")
+    return file
+
+
+def test_damaged_bytes_are_never_loaded(tiny: TinyZoo, zoo: Zoo) -> None:
+    damage(tiny, zoo, "intent")
     runtime = Recording()
     with pytest.raises(Corrupt):
         load_plan(zoo, runtime)
     assert "intent" not in runtime.loaded
 
 
-def test_a_stage_that_does_not_run_is_found_at_loading_with_its_cause(zoo: Zoo) -> None:
-    class Broken(Recording):
-        def load(self, stage: StageManifest, artifact: bytes) -> Executable:
-            def run(tensors: DeviceTensors) -> DeviceTensors:
-                raise RuntimeError("no kernel for this operator")
+def test_a_plan_reflects_the_newest_promotion(zoo: Zoo) -> None:
+    zoo.promote([Move("intent", "prod", 1)], by="me", reason="again")
+    assert load_plan(zoo, Recording()).epoch == zoo.newest_promotion() == 3
 
-            return run
 
-    with pytest.raises(StageFailed, match=r"'tiny/0' failed .* The cause: no kernel for this operator"):
-        load_plan(zoo, Broken())
+def test_what_the_plan_before_has_is_neither_read_nor_loaded_again(tiny: TinyZoo, zoo: Zoo) -> None:
+    runtime = Recording()
+    before = load_plan(zoo, runtime)
+    runtime.loaded.clear()
+    tiny.publish(zoo, "intent", seed=1)
+    statements: list[str] = []
+    event.listen(zoo.registry.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    after = load_plan(zoo, runtime, before=before)
+    assert runtime.loaded == ["intent"]
+    assert sum("FROM stage" in statement for statement in statements) == 1, "only the new head's stage is looked up"
+    assert [str(version) for version in after.plan.versions] == ["intent@2", "pii@1"]
+    kept = before.executables.keys() & after.executables.keys()
+    assert all(before.executables[key] is after.executables[key] for key in kept)
+    assert len(kept) == len(after.executables) - 1
+    assert after.preprocessors == before.preprocessors
+
+
+def test_a_version_that_does_not_load_leaves_its_alias_as_it_was_and_others_move_on(tiny: TinyZoo, zoo: Zoo) -> None:
+    before = load_plan(zoo, Recording())
+    tiny.publish(zoo, "intent", seed=1)
+    tiny.publish(zoo, "pii", seed=1)
+    damage(tiny, zoo, "intent@2")
+    after = load_plan(zoo, Recording(), before=before)
+    assert [str(version) for version in after.plan.versions] == ["intent@1", "pii@2"]
+    assert after.plan.resolve("intent")[1:] == before.plan.resolve("intent")[1:], "alias and epoch of what answers"
+    (failure,) = after.failures
+    assert (failure.head, failure.alias, failure.number) == ("intent", "prod", 2)
+    assert "damaged" in failure.cause
+    assert after.epoch == zoo.newest_promotion()
+
+
+def test_a_version_that_is_known_not_to_run_is_left_out_likewise(tiny: TinyZoo, zoo: Zoo) -> None:
+    before = load_plan(zoo, Recording())
+    new = tiny.publish(zoo, "intent", seed=1)
+    after = load_plan(zoo, Recording(), before=before, broken={new.digest: StageFailed("no kernel")})
+    assert str(after.plan.resolve("intent")[0]) == "intent@1"
+    assert [failure.cause for failure in after.failures] == ["no kernel"]
+
+
+def test_a_head_whose_first_version_does_not_load_costs_no_other(tiny: TinyZoo, zoo: Zoo) -> None:
+    before = load_plan(zoo, Recording())
+    tiny.publish(zoo, "urgency")
+    damage(tiny, zoo, "urgency")
+    after = load_plan(zoo, Recording(), before=before)
+    assert [str(version) for version in after.plan.versions] == ["intent@1", "pii@1"]
+    assert [failure.head for failure in after.failures] == ["urgency"]
+
+
+def test_a_canary_that_does_not_load_leaves_the_alias_as_it_was(tiny: TinyZoo, zoo: Zoo) -> None:
+    before = load_plan(zoo, Recording())
+    tiny.publish(zoo, "intent", seed=1, promote_to=())
+    zoo.promote([Move("intent", "prod", 2, role="canary", percent=50)], by="me", reason="")
+    damage(tiny, zoo, "intent@2")
+    (target, _) = load_plan(zoo, Recording(), before=before).plan.targets
+    assert (target.live.number, target.canary, target.epoch) == (1, None, 1)
+
+
+def test_a_shadow_that_does_not_load_is_left_out_alone(tiny: TinyZoo, zoo: Zoo) -> None:
+    before = load_plan(zoo, Recording())
+    for seed in (1, 2):
+        tiny.publish(zoo, "intent", seed=seed, promote_to=())
+    zoo.promote([Move("intent", "prod", number, role="shadow") for number in (2, 3)], by="me", reason="")
+    damage(tiny, zoo, "intent@2")
+    after = load_plan(zoo, Recording(), before=before)
+    (target, _) = after.plan.targets
+    assert (target.epoch, [shadow.number for shadow in target.shadows]) == (3, [3])
+    assert [failure.number for failure in after.failures] == [2]
+
+
+def test_canary_and_shadows_are_loaded_and_no_alias_leads_to_them(tiny: TinyZoo, zoo: Zoo) -> None:
+    for seed in (1, 2):
+        tiny.publish(zoo, "intent", seed=seed, promote_to=())
+    moves = [Move("intent", "prod", 2, role="canary", percent=50), Move("intent", "prod", 3, role="shadow")]
+    zoo.promote(moves, by="me", reason="")
+    plan = load_plan(zoo, Recording(), heads=["intent"]).plan
+    (target,) = plan.targets
+    assert [version.number for version in target.versions()] == [1, 2, 3]
+    assert [dict(version.aliases) for version in target.versions()] == [{"prod": 3}, {}, {}]
+
+
+def test_without_sharing_every_version_has_a_tree_and_stages_of_its_own(zoo: Zoo) -> None:
+    runtime = Recording()
+    loaded = load_plan(zoo, runtime, share=False)
+    assert sorted(runtime.loaded) == ["intent", "pii", "pii/tail", "tiny/0", "tiny/0", "tiny/1"]
+    assert len(loaded.plan.roots) == 2
+    assert len({node.path for node in loaded.plan.nodes()}) == 6
+    again = load_plan(zoo, runtime, share=False, before=loaded)
+    assert again.executables == loaded.executables

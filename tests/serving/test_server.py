@@ -27,7 +27,7 @@ IDS = np.array([[1, 2]])
 def make(tmp_path: Path) -> Iterator[Callable[[], Server]]:
     runtime = FakeRuntime()
     with Zoo.open(tmp_path, create=True) as zoo:
-        yield lambda: Server(zoo, runtime, address="localhost:0", load=lambda: loaded_plan([INTENT], runtime))
+        yield lambda: Server(zoo, runtime, address="localhost:0", load=lambda **_: loaded_plan([INTENT], runtime))
 
 
 def live(make: Callable[[], Server], work: Callable[[Server], Awaitable[None]]) -> None:

@@ -21,11 +21,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """A movable name, the version that it means, and how often it has moved."""
+    """A movable name, the version that it means, and how often it has moved.
+
+    A canary, if it is not 0, answers ``canary_percent`` of the callers; ``shadows`` run beside what answers.
+    """
 
     name: str
     number: int
     epoch: int
+    canary: int = 0
+    canary_percent: int = 0
+    shadows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """One move of an alias: since then it means version ``number``."""
+    """One move of an alias: since then it means version ``number``, with its canary and its shadows."""
 
     alias: str
     epoch: int
@@ -68,6 +74,9 @@ class Promotion:
     at: datetime
     by: str
     reason: str
+    canary: int = 0
+    canary_percent: int = 0
+    shadows: tuple[int, ...] = ()
 
 
 def decode_head(message: pb.Head) -> Head:
@@ -76,7 +85,17 @@ def decode_head(message: pb.Head) -> Head:
 
 
 def _aliases(messages: Sequence[pb.Alias]) -> tuple[Alias, ...]:
-    return tuple(Alias(name=alias.name, number=alias.number, epoch=alias.epoch) for alias in messages)
+    return tuple(
+        Alias(
+            name=alias.name,
+            number=alias.number,
+            epoch=alias.epoch,
+            canary=alias.canary,
+            canary_percent=alias.canary_percent,
+            shadows=tuple(alias.shadows),
+        )
+        for alias in messages
+    )
 
 
 def decode_version(message: pb.Version) -> Version:
@@ -106,4 +125,7 @@ def decode_promotion(message: pb.Promotion) -> Promotion:
         at=message.at.ToDatetime(UTC),
         by=message.by,
         reason=message.reason,
+        canary=message.canary,
+        canary_percent=message.canary_percent,
+        shadows=tuple(message.shadows),
     )

@@ -37,7 +37,7 @@ def runtime() -> FakeRuntime:
 def make(tmp_path: Path, runtime: FakeRuntime) -> Iterator[Callable[[], Server]]:
     with Zoo.open(tmp_path, create=True) as zoo:
         yield lambda: Server(
-            zoo, runtime, address="localhost:0", limits=LIMITS, load=lambda: loaded_plan([INTENT, URGENCY], runtime)
+            zoo, runtime, address="localhost:0", limits=LIMITS, load=lambda **_: loaded_plan([INTENT, URGENCY], runtime)
         )
 
 
@@ -138,7 +138,9 @@ def test_sixty_four_callers_at_once_each_get_their_own_answer(tmp_path: Path, ru
     with (
         Zoo.open(tmp_path, create=True) as zoo,
         running(
-            lambda: Server(zoo, runtime, address="localhost:0", load=lambda: loaded_plan([INTENT, URGENCY], runtime))
+            lambda: Server(
+                zoo, runtime, address="localhost:0", load=lambda **_: loaded_plan([INTENT, URGENCY], runtime)
+            )
         ) as server,
         grpc.insecure_channel(server.address) as channel,
         ThreadPoolExecutor(64) as callers,
@@ -169,7 +171,7 @@ def test_a_draining_server_finishes_what_is_in_flight_and_refuses_what_is_new(
 
 
 def test_a_taken_port_is_refused_before_anything_is_loaded(server: Running, tmp_path: Path) -> None:
-    def load() -> LoadedPlan:
+    def load(**_: object) -> LoadedPlan:
         raise AssertionError("the plan was loaded")
 
     with (
@@ -189,6 +191,6 @@ def test_a_plan_that_does_not_load_frees_the_port_again(tmp_path: Path, runtime:
             running(lambda: Server(zoo, runtime, address=address)),
         ):
             pass
-        make = partial(Server, zoo, runtime, address=address, load=lambda: loaded_plan([INTENT], runtime))
+        make = partial(Server, zoo, runtime, address=address, load=lambda **_: loaded_plan([INTENT], runtime))
         with running(make) as server:
             assert server.address == address

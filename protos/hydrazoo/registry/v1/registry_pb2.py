@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#hydrazoo/registry/v1/registry.proto\x12\x14hydrazoo.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\x10ListHeadsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x11ListHeadsResponse\x12)\n\x05heads\x18\x01 \x03(\x0b\x32\x1a.hydrazoo.registry.v1.Head\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x04Head\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlatest_number\x18\x02 \x01(\r\x12,\n\x07\x61liases\x18\x03 \x03(\x0b\x32\x1b.hydrazoo.registry.v1.Alias\"4\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\"J\n\x13ListVersionsRequest\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x14ListVersionsResponse\x12/\n\x08versions\x18\x01 \x03(\x0b\x32\x1d.hydrazoo.registry.v1.Version\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x01\n\x07Version\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x13\n\x0bpath_digest\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x06 \x01(\t\"&\n\x11GetVersionRequest\x12\x11\n\treference\x18\x01 \x01(\t\"[\n\x12GetVersionResponse\x12.\n\x07version\x18\x01 \x01(\x0b\x32\x1d.hydrazoo.registry.v1.Version\x12\x15\n\rmanifest_json\x18\x02 \x01(\t\"#\n\x0eResolveRequest\x12\x11\n\treference\x18\x01 \x01(\t\"e\n\x0fResolveResponse\x12.\n\x07version\x18\x01 \x01(\x0b\x32\x1d.hydrazoo.registry.v1.Version\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x13\n\x0b\x61lias_epoch\x18\x03 \x01(\x04\"[\n\x15ListPromotionsRequest\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"f\n\x16ListPromotionsResponse\x12\x33\n\npromotions\x18\x01 \x03(\x0b\x32\x1f.hydrazoo.registry.v1.Promotion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"}\n\tPromotion\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\r\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t2\xfc\x03\n\x0fRegistryService\x12\\\n\tListHeads\x12&.hydrazoo.registry.v1.ListHeadsRequest\x1a\'.hydrazoo.registry.v1.ListHeadsResponse\x12\x65\n\x0cListVersions\x12).hydrazoo.registry.v1.ListVersionsRequest\x1a*.hydrazoo.registry.v1.ListVersionsResponse\x12_\n\nGetVersion\x12\'.hydrazoo.registry.v1.GetVersionRequest\x1a(.hydrazoo.registry.v1.GetVersionResponse\x12V\n\x07Resolve\x12$.hydrazoo.registry.v1.ResolveRequest\x1a%.hydrazoo.registry.v1.ResolveResponse\x12k\n\x0eListPromotions\x12+.hydrazoo.registry.v1.ListPromotionsRequest\x1a,.hydrazoo.registry.v1.ListPromotionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#hydrazoo/registry/v1/registry.proto\x12\x14hydrazoo.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\x10ListHeadsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x11ListHeadsResponse\x12)\n\x05heads\x18\x01 \x03(\x0b\x32\x1a.hydrazoo.registry.v1.Head\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x04Head\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlatest_number\x18\x02 \x01(\r\x12,\n\x07\x61liases\x18\x03 \x03(\x0b\x32\x1b.hydrazoo.registry.v1.Alias\"m\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0e\n\x06\x63\x61nary\x18\x04 \x01(\r\x12\x16\n\x0e\x63\x61nary_percent\x18\x05 \x01(\r\x12\x0f\n\x07shadows\x18\x06 \x03(\r\"J\n\x13ListVersionsRequest\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x14ListVersionsResponse\x12/\n\x08versions\x18\x01 \x03(\x0b\x32\x1d.hydrazoo.registry.v1.Version\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x01\n\x07Version\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x13\n\x0bpath_digest\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x06 \x01(\t\"&\n\x11GetVersionRequest\x12\x11\n\treference\x18\x01 \x01(\t\"[\n\x12GetVersionResponse\x12.\n\x07version\x18\x01 \x01(\x0b\x32\x1d.hydrazoo.registry.v1.Version\x12\x15\n\rmanifest_json\x18\x02 \x01(\t\"#\n\x0eResolveRequest\x12\x11\n\treference\x18\x01 \x01(\t\"e\n\x0fResolveResponse\x12.\n\x07version\x18\x01 \x01(\x0b\x32\x1d.hydrazoo.registry.v1.Version\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x13\n\x0b\x61lias_epoch\x18\x03 \x01(\x04\"[\n\x15ListPromotionsRequest\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"f\n\x16ListPromotionsResponse\x12\x33\n\npromotions\x18\x01 \x03(\x0b\x32\x1f.hydrazoo.registry.v1.Promotion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb6\x01\n\tPromotion\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\r\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0e\n\x06\x63\x61nary\x18\x07 \x01(\r\x12\x16\n\x0e\x63\x61nary_percent\x18\x08 \x01(\r\x12\x0f\n\x07shadows\x18\t \x03(\r2\xfc\x03\n\x0fRegistryService\x12\\\n\tListHeads\x12&.hydrazoo.registry.v1.ListHeadsRequest\x1a\'.hydrazoo.registry.v1.ListHeadsResponse\x12\x65\n\x0cListVersions\x12).hydrazoo.registry.v1.ListVersionsRequest\x1a*.hydrazoo.registry.v1.ListVersionsResponse\x12_\n\nGetVersion\x12\'.hydrazoo.registry.v1.GetVersionRequest\x1a(.hydrazoo.registry.v1.GetVersionResponse\x12V\n\x07Resolve\x12$.hydrazoo.registry.v1.ResolveRequest\x1a%.hydrazoo.registry.v1.ResolveResponse\x12k\n\x0eListPromotions\x12+.hydrazoo.registry.v1.ListPromotionsRequest\x1a,.hydrazoo.registry.v1.ListPromotionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,27 +39,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEAD']._serialized_start=242
   _globals['_HEAD']._serialized_end=331
   _globals['_ALIAS']._serialized_start=333
-  _globals['_ALIAS']._serialized_end=385
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=387
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=461
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=463
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=559
-  _globals['_VERSION']._serialized_start=562
-  _globals['_VERSION']._serialized_end=706
-  _globals['_GETVERSIONREQUEST']._serialized_start=708
-  _globals['_GETVERSIONREQUEST']._serialized_end=746
-  _globals['_GETVERSIONRESPONSE']._serialized_start=748
-  _globals['_GETVERSIONRESPONSE']._serialized_end=839
-  _globals['_RESOLVEREQUEST']._serialized_start=841
-  _globals['_RESOLVEREQUEST']._serialized_end=876
-  _globals['_RESOLVERESPONSE']._serialized_start=878
-  _globals['_RESOLVERESPONSE']._serialized_end=979
-  _globals['_LISTPROMOTIONSREQUEST']._serialized_start=981
-  _globals['_LISTPROMOTIONSREQUEST']._serialized_end=1072
-  _globals['_LISTPROMOTIONSRESPONSE']._serialized_start=1074
-  _globals['_LISTPROMOTIONSRESPONSE']._serialized_end=1176
-  _globals['_PROMOTION']._serialized_start=1178
-  _globals['_PROMOTION']._serialized_end=1303
-  _globals['_REGISTRYSERVICE']._serialized_start=1306
-  _globals['_REGISTRYSERVICE']._serialized_end=1814
+  _globals['_ALIAS']._serialized_end=442
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=444
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=518
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=520
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=616
+  _globals['_VERSION']._serialized_start=619
+  _globals['_VERSION']._serialized_end=763
+  _globals['_GETVERSIONREQUEST']._serialized_start=765
+  _globals['_GETVERSIONREQUEST']._serialized_end=803
+  _globals['_GETVERSIONRESPONSE']._serialized_start=805
+  _globals['_GETVERSIONRESPONSE']._serialized_end=896
+  _globals['_RESOLVEREQUEST']._serialized_start=898
+  _globals['_RESOLVEREQUEST']._serialized_end=933
+  _globals['_RESOLVERESPONSE']._serialized_start=935
+  _globals['_RESOLVERESPONSE']._serialized_end=1036
+  _globals['_LISTPROMOTIONSREQUEST']._serialized_start=1038
+  _globals['_LISTPROMOTIONSREQUEST']._serialized_end=1129
+  _globals['_LISTPROMOTIONSRESPONSE']._serialized_start=1131
+  _globals['_LISTPROMOTIONSRESPONSE']._serialized_end=1233
+  _globals['_PROMOTION']._serialized_start=1236
+  _globals['_PROMOTION']._serialized_end=1418
+  _globals['_REGISTRYSERVICE']._serialized_start=1421
+  _globals['_REGISTRYSERVICE']._serialized_end=1929
 # @@protoc_insertion_point(module_scope)

@@ -34,14 +34,20 @@ class Head(_message.Message):
     def __init__(self, name: _Optional[str] = ..., latest_number: _Optional[int] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ...) -> None: ...
 
 class Alias(_message.Message):
-    __slots__ = ("name", "number", "epoch")
+    __slots__ = ("name", "number", "epoch", "canary", "canary_percent", "shadows")
     NAME_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
+    CANARY_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    SHADOWS_FIELD_NUMBER: _ClassVar[int]
     name: str
     number: int
     epoch: int
-    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
+    canary: int
+    canary_percent: int
+    shadows: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., epoch: _Optional[int] = ..., canary: _Optional[int] = ..., canary_percent: _Optional[int] = ..., shadows: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListVersionsRequest(_message.Message):
     __slots__ = ("head", "page_size", "page_token")
@@ -128,17 +134,23 @@ class ListPromotionsResponse(_message.Message):
     def __init__(self, promotions: _Optional[_Iterable[_Union[Promotion, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Promotion(_message.Message):
-    __slots__ = ("alias", "epoch", "number", "at", "by", "reason")
+    __slots__ = ("alias", "epoch", "number", "at", "by", "reason", "canary", "canary_percent", "shadows")
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
+    CANARY_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    SHADOWS_FIELD_NUMBER: _ClassVar[int]
     alias: str
     epoch: int
     number: int
     at: _timestamp_pb2.Timestamp
     by: str
     reason: str
-    def __init__(self, alias: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    canary: int
+    canary_percent: int
+    shadows: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, alias: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ..., canary: _Optional[int] = ..., canary_percent: _Optional[int] = ..., shadows: _Optional[_Iterable[int]] = ...) -> None: ...
