@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 __all__ = ["CacheKey", "NodeCache"]
 
 ENTRY_BYTES = 600
-"""What an entry takes besides its arrays: its key with one digest of its own, its dictionaries and its place in line."""
+"""What an entry takes besides its arrays: its key with a digest of its own, its dictionaries, its place in line."""
 
 ARRAY_BYTES = 200
 """What an array takes besides its elements."""

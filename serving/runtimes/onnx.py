@@ -1,18 +1,23 @@
 """The default runtime: ONNX Runtime, on the CPU or on a CUDA device."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 import onnxruntime
 from onnxruntime import InferenceSession, SessionOptions
 
 from serving.errors import DeviceUnavailable, StageFailed
-from serving.runtimes.base import Arrays, DeviceTensors
+from serving.groups import Member
+from serving.runtimes.base import Arrays, DeviceTensors, Lanes, choose_lanes
 from serving.runtimes.cores import usable_cores
 from serving.runtimes.devices import choose_device, count_cuda_devices, cuda_index
 from serving.runtimes.gather import gather_model
+from serving.runtimes.onnx_arena import share_arena
+from serving.runtimes.onnx_group import WEIGHT, OnnxGroup
 from serving.runtimes.onnx_memory import ELEMENT_NAMES, DeviceMemory, HostMemory, Memory
-from serving.runtimes.onnx_process import share_process
+from zoo.errors import InvalidConfig
 from zoo.manifest import Format, StageManifest, TensorSpec
 
 __all__ = ["OnnxExecutable", "OnnxRuntime"]
@@ -21,6 +26,9 @@ _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
 _CORES = usable_cores()
+
+SMALL_PARAMETERS = 100_000
+"""Up to so many a stage computes faster than its work is handed to other threads, so it gets none."""
 
 
 class OnnxExecutable:
@@ -46,43 +54,53 @@ class OnnxRuntime:
     On the CPU tensors are NumPy arrays, used where they lie. On a CUDA device they stay there from the first stage to
     the last; float32 is computed as float32 (no TF32), so that answers stay within the tolerance of their parity.
 
+    Each stage has a pool of threads of its own, which sleep while they wait, so that several batches can run side by
+    side; a small stage has none, and runs on the thread that calls it.
+
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
-        threads: of the process's one pool; see ``serving.runtimes.onnx_process``.
+        threads: of each stage's pool, the calling one included.
+        lanes: how many batches run side by side.
 
     Raises:
-        InvalidConfig: an unknown device name, or another number of threads than the pool already has.
+        InvalidConfig: an unknown device name, no threads or no lanes.
         DeviceUnavailable: a CUDA device that is asked for, or found, cannot be used.
     """
 
     name = "onnx"
     format: Format = "onnx"
 
-    def __init__(self, device: str = "auto", *, threads: int = _CORES) -> None:
+    def __init__(self, device: str = "auto", *, threads: int = _CORES, lanes: Lanes = "auto") -> None:
+        if threads < 1:
+            raise InvalidConfig(f"At least one thread computes; got {threads}.")
         offered = _CUDA in onnxruntime.get_available_providers()
         unusable = "" if offered else "this onnxruntime is built without CUDA; onnxruntime-gpu has it"
-        self.lanes = 1
         self.device = choose_device(device, count_cuda_devices(), unusable)
-        share_process(threads)
+        self.lanes = choose_lanes(lanes, self.device)
+        self._threads = threads
         self._memory: Memory = HostMemory()
+        self._lock = Lock()
+        self._groups: WeakValueDictionary[str, OnnxGroup] = WeakValueDictionary()
+        """By the digest of their graph, as long as a head of theirs is loaded."""
         if self.device != "cpu":
             self._try_cuda()
             self._memory = DeviceMemory("cuda", cuda_index(self.device), self._session)
 
     def load(self, stage: StageManifest, artifact: bytes) -> OnnxExecutable:
         """Load a stage from the bytes of its ONNX model; see ``Runtime``."""
-        try:
-            session = self._session(artifact)
-        except DeviceUnavailable:
-            raise
-        except Exception as error:  # ONNX Runtime has a class per status code, and no common one of its own
-            raise StageFailed(
-                f"Stage {stage.name!r} ({stage.digest}) does not load in ONNX Runtime "
-                f"{onnxruntime.__version__}: {error}"
-            ) from error
+        session = self._load(stage, artifact, 1 if stage.parameters <= SMALL_PARAMETERS else self._threads)
         _check_declared(stage, "input", [spec.name for spec in stage.inputs], stage.inputs, session.get_inputs())
         _check_declared(stage, "output", stage.graph_outputs, stage.outputs, session.get_outputs())
         return OnnxExecutable(session, stage, self._memory)
+
+    def load_member(self, stage: StageManifest, read: Callable[[str], bytes]) -> Member:
+        """Load a head that can run together with others of its graph; see ``Runtime``."""
+        graph = stage.artifacts["onnx-group"].blob
+        with self._lock:
+            group = self._groups.get(graph)
+            if group is None:
+                group = self._groups[graph] = self._load_group(stage, read(graph))
+        return group.join(stage, read(stage.weights))
 
     def to_device(self, arrays: Arrays) -> DeviceTensors:
         """See ``Runtime``."""
@@ -96,6 +114,25 @@ class OnnxRuntime:
         """See ``Runtime``."""
         return self._memory.to_host(tensors)
 
+    def _load_group(self, stage: StageManifest, artifact: bytes) -> OnnxGroup:
+        session = self._load(stage, artifact, 1)
+        inputs = [node for node in session.get_inputs() if not node.name.startswith(WEIGHT)]
+        heads_first = [spec.model_copy(update={"shape": ("N", *spec.shape)}) for spec in stage.outputs]
+        _check_declared(stage, "input", [spec.name for spec in stage.inputs], stage.inputs, inputs)
+        _check_declared(stage, "output", stage.graph_outputs, heads_first, session.get_outputs())
+        return OnnxGroup(session, stage, self._memory)
+
+    def _load(self, stage: StageManifest, artifact: bytes, threads: int) -> InferenceSession:
+        try:
+            return self._session(artifact, threads)
+        except DeviceUnavailable:
+            raise
+        except Exception as error:  # ONNX Runtime has a class per status code, and no common one of its own
+            raise StageFailed(
+                f"Stage {stage.name!r} ({stage.digest}) does not load in ONNX Runtime "
+                f"{onnxruntime.__version__}: {error}"
+            ) from error
+
     def _try_cuda(self) -> None:
         """Say now, and not at the first stage, that CUDA does not work."""
         onnxruntime.preload_dlls()  # finds the CUDA and cuDNN libraries that pip installed
@@ -106,11 +143,13 @@ class OnnxRuntime:
         except Exception as error:
             raise DeviceUnavailable(f"Device {self.device} cannot be used: {error}") from error
 
-    def _session(self, model: bytes) -> InferenceSession:
+    def _session(self, model: bytes, threads: int = 1) -> InferenceSession:
         options = SessionOptions()
-        options.use_per_session_threads = False  # but those of the process: see onnx_process
+        options.intra_op_num_threads = threads
+        # A pool that spins while it waits takes the cores from the sessions that work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self.device == "cpu":
-            options.add_session_config_entry("session.use_env_allocators", "1")  # likewise
+            share_arena(options)
         options.log_severity_level = _ERRORS_ONLY
         # Without this ONNX Runtime would go on with the CPU where a CUDA device fails, when loading or in a run.
         session = InferenceSession(model, options, providers=self._providers(), enable_fallback=0)

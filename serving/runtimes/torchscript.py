@@ -5,7 +5,7 @@ Upstream has deprecated TorchScript. Its warnings are silenced here and nowhere 
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from serving.errors import StageFailed
-from serving.runtimes.base import Arrays, DeviceTensors
+from serving.runtimes.base import Arrays, DeviceTensors, Executable, Lanes, choose_lanes
 from serving.runtimes.cores import usable_cores
 from serving.runtimes.devices import choose_device
 from zoo.errors import InvalidConfig
@@ -46,22 +46,23 @@ class TorchScriptRuntime:
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
-        threads: of torch's one pool in this process.
+        threads: that torch computes one operation with, in this whole process.
+        lanes: how many batches run side by side.
 
     Raises:
-        InvalidConfig: an unknown device name, or no threads.
+        InvalidConfig: an unknown device name, no threads or no lanes.
         DeviceUnavailable: a CUDA device is asked for that torch cannot use.
     """
 
     name = "torchscript"
     format: Format = "torchscript"
 
-    def __init__(self, device: str = "auto", *, threads: int = _CORES) -> None:
+    def __init__(self, device: str = "auto", *, threads: int = _CORES, lanes: Lanes = "auto") -> None:
         if threads < 1:
             raise InvalidConfig(f"At least one thread computes; got {threads}.")
         unusable = "" if torch.version.cuda else "this torch is built without CUDA"
-        self.lanes = 1
         self.device = choose_device(device, torch.cuda.device_count(), unusable)
+        self.lanes = choose_lanes(lanes, self.device)
         torch.set_num_threads(threads)
         if self.device != "cpu":
             torch.backends.cuda.matmul.fp32_precision = "ieee"
@@ -81,6 +82,10 @@ class TorchScriptRuntime:
             ) from error
         _check_outputs(stage, results)
         return executable
+
+    def load_member(self, stage: StageManifest, read: Callable[[str], bytes]) -> Executable:
+        """TorchScript has no form for several heads at once; see ``Runtime``."""
+        raise NotImplementedError("heads are grouped in ONNX alone")
 
     def to_device(self, arrays: Arrays) -> DeviceTensors:
         """See ``Runtime``."""

@@ -1,11 +1,14 @@
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from serving.cache import NodeCache
 from serving.execution import BatchResult, Execution, Start
 from serving.plan import Route, ServedVersion
 from tests.support.fake_runtime import FakeRuntime, expected, loaded_plan, row, served
@@ -21,13 +24,18 @@ VERSIONS = (INTENT, URGENCY, TAG)
 class Asked:
     row: Row
     route: Route
+    features: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    still_wanted: Callable[[], bool] = lambda: True
+
+    def wanted(self) -> bool:
+        return self.still_wanted()
 
 
 def run(runtime: FakeRuntime, asked: Sequence[tuple[list[int], Sequence[ServedVersion]]]) -> BatchResult:
     """Run one batch: for each row its token ids, and the versions that are asked."""
     loaded = loaded_plan(VERSIONS, runtime)
     ticks = count()
-    execution = Execution(loaded, runtime, lambda: float(next(ticks)))
+    execution = Execution(loaded, runtime, lambda: float(next(ticks)), NodeCache(0))
     works = [Asked(row(*ids), loaded.plan.routes(versions)[0]) for ids, versions in asked]
     return execution.run(Start(root=loaded.plan.roots[0]), works)
 
@@ -94,7 +102,7 @@ def test_a_failure_names_the_stage_and_an_id_that_finds_its_cause_in_the_log(cap
         failure = run(FakeRuntime(broken={"intent"}), [([1], [INTENT])]).failures[0]
     (record,) = caplog.records
     incident = record.getMessage().split(":")[0]
-    assert f"'intent' failed on this batch. The server's log has the cause under {incident};" in str(failure)
+    assert f"'intent' failed on this row. The server's log has the cause under {incident};" in str(failure)
     assert "broken" not in str(failure)
     assert record.exc_info is not None
     assert "the fake stage is broken" in str(record.exc_info[1])
@@ -107,7 +115,9 @@ def test_an_output_that_a_stage_does_not_give_fails_its_version_and_no_other(cap
     silent = {**loaded.executables, tag_stage: lambda tensors: {}}
     broken = type(loaded)(plan=loaded.plan, executables=silent, preprocessors=loaded.preprocessors)
     (route,) = loaded.plan.routes(VERSIONS)
-    result = Execution(broken, runtime, lambda: 0.0).run(Start(root=loaded.plan.roots[0]), [Asked(row(1), route)])
+    result = Execution(broken, runtime, lambda: 0.0, NodeCache(0)).run(
+        Start(root=loaded.plan.roots[0]), [Asked(row(1), route)]
+    )
     assert "output of stage 'tag'" in str(result.failures[0])
     assert {INTENT.digest, URGENCY.digest} <= result.answers[0].keys()
     assert "tags_NT" in caplog.text
@@ -118,7 +128,9 @@ def test_rows_that_cannot_be_stacked_fail_together_and_say_so(caplog: pytest.Log
     loaded = loaded_plan(VERSIONS, runtime)
     (route,) = loaded.plan.routes([INTENT])
     empty = Row(tensors={}, length=1, digest="")
-    result = Execution(loaded, runtime, lambda: 0.0).run(Start(root=loaded.plan.roots[0]), [Asked(empty, route)])
+    result = Execution(loaded, runtime, lambda: 0.0, NodeCache(0)).run(
+        Start(root=loaded.plan.roots[0]), [Asked(empty, route)]
+    )
     assert "The input of stage 'body/0'" in str(result.failures[0])
     assert runtime.calls == []
 

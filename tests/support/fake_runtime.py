@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.groups import Member
 from serving.plan import LoadedPlan, ServedVersion, build_plan
 from serving.runtimes.base import Arrays, DeviceTensors, Executable
 from tests.support.provenance import provenance
@@ -38,6 +39,8 @@ TOTAL = TensorSpec(name="total_N1", dtype="int64", shape=("N", 1))
 TAGS = TensorSpec(name="tags_NT", dtype="int64", shape=("N", "T"))
 PREPROCESSING = TensorPreprocessing(tensors=(IDS, MASK))
 
+BAD = 900
+
 Function = Callable[[DeviceTensors], DeviceTensors]
 
 
@@ -53,27 +56,36 @@ class FakeRuntime:
     taken: list[tuple[int, ...]] = field(default_factory=list)
     brought_back: list[tuple[str, ...]] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    fragile: set[str] = field(default_factory=set)
+    """Names of stages that break on a row with a token of ``BAD`` or more."""
+    grouped: bool = False
+    """Whether heads that answer with a total run as one."""
     delay_s: float = 0.0
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     released: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.released.set()
+        self.group = FakeGroup(self)
 
     def load(self, stage: StageManifest, artifact: bytes) -> Executable:
-        function = function_of(stage.name)
+        if self.grouped and stage.outputs == (TOTAL,):
+            return self.load_member(stage, _no_blob)
+        return lambda tensors: self.run(stage.name, tensors)
 
-        def run(tensors: DeviceTensors) -> DeviceTensors:
-            self.calls.append((stage.name, len(tensors[stage.inputs[0].name])))
-            self.entered.release()
-            assert self.released.wait(10)
-            if self.delay_s:
-                time.sleep(self.delay_s)
-            if stage.name in self.broken:
-                raise RuntimeError("the fake stage is broken")
-            return function(tensors)
+    def load_member(self, stage: StageManifest, read: Callable[[str], bytes]) -> Executable:
+        return Member(self.group, stage.digest, {"name": np.array(stage.name)})
 
-        return run
+    def run(self, name: str, tensors: DeviceTensors) -> DeviceTensors:
+        first = tensors["ids_NT" if name.startswith("body/0") else "tokens_NT"]
+        self.calls.append((name, len(first)))
+        self.entered.release()
+        assert self.released.wait(10)
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        if name in self.broken or (name in self.fragile and (first >= BAD).any()):
+            raise RuntimeError("the fake stage is broken")
+        return function_of(name)(tensors)
 
     def to_device(self, arrays: Arrays) -> DeviceTensors:
         return arrays
@@ -85,6 +97,24 @@ class FakeRuntime:
     def to_host(self, tensors: DeviceTensors) -> Arrays:
         self.brought_back.append(tuple(tensors))
         return tensors
+
+
+class FakeGroup:
+    """Runs several heads that answer with a total as one call; see ``Group``."""
+
+    def __init__(self, runtime: FakeRuntime) -> None:
+        self._runtime = runtime
+
+    def run(self, members: Sequence[Member], tensors: DeviceTensors) -> Arrays:
+        names = [str(member.weights["name"]) for member in members]
+        self._runtime.calls.append(("+".join(names), len(tensors["tokens_NT"])))
+        bad = (tensors["tokens_NT"] >= BAD).any()
+        if self._runtime.broken & set(names) or (bad and self._runtime.fragile & set(names)):
+            raise RuntimeError("the fake group is broken")
+        return {"total_N1": np.stack([function_of(name)(tensors)["total_N1"] for name in names])}
+
+    def alone(self, member: Member, tensors: DeviceTensors) -> DeviceTensors:
+        return self._runtime.run(str(member.weights["name"]), tensors)
 
 
 def number_of(head: str) -> int:
