@@ -10,7 +10,8 @@ from functools import partial
 from serving.address import check_free, parse_address
 from serving.engine import Engine
 from serving.errors import StageFailed
-from serving.frontends import Front, ServerLimits
+from serving.frontends import Front, FrontEndSettings, ServerLimits
+from serving.frontends.entrance import AnnouncedSwaps, Entrance
 from serving.loader import empty_plan, load_plan
 from serving.runtimes.base import Runtime
 from serving.watching import Load, PlanWatcher
@@ -20,6 +21,8 @@ __all__ = ["PLAN_SERVICE", "Server", "ServerLimits"]
 
 PLAN_SERVICE = "hydrazoo.plan"
 """What the health service calls the plan: it serves while everything that is promoted is served."""
+
+IN_PROCESS = FrontEndSettings()
 
 
 class Server:
@@ -34,6 +37,7 @@ class Server:
         share: let callers and heads share what they can; off to compare with.
         watch: pick up promotions while it serves.
         watch_s: how often it looks for some.
+        front_ends: where callers are talked to; by default in this process.
     """
 
     def __init__(
@@ -47,18 +51,19 @@ class Server:
         share: bool = True,
         watch: bool = True,
         watch_s: float = 0.5,
+        front_ends: FrontEndSettings = IN_PROCESS,
     ) -> None:
         self._zoo = zoo
         self._runtime = runtime
         self._limits = limits or ServerLimits()
         self._asked = parse_address(address)
-        self._front = Front(zoo, self._limits)
+        self._front = _entrance(zoo, self._limits, front_ends)
         self._engine = Engine(empty_plan(), runtime, self._limits.batching, share=share)
         self._watch = watch
         self._watcher = PlanWatcher(
             zoo.newest_promotion,
             load or partial(load_plan, zoo, runtime, share=share),
-            self._engine,
+            AnnouncedSwaps(self._engine, self._front),
             runtime,
             clock=time.monotonic,
             watch_s=watch_s,
@@ -97,6 +102,11 @@ class Server:
     def engine(self) -> Engine:
         """What answers."""
         return self._engine
+
+    @property
+    def entrance(self) -> Entrance:
+        """Where callers come in."""
+        return self._front
 
     async def run_until_signalled(self, tell: Callable[[], None] = lambda: None) -> None:
         """Answer until SIGINT or SIGTERM comes, then stop; a second signal cuts short what is still at work.
@@ -139,3 +149,11 @@ class Server:
         self._watcher.close()
         await self._engine.close(0)
         await self._front.close()
+
+
+def _entrance(zoo: Zoo, limits: ServerLimits, settings: FrontEndSettings) -> Entrance:
+    if not settings.count:
+        return Front(zoo, limits)
+    from serving.frontends.supervisor import Supervisor  # which not every system can run
+
+    return Supervisor(settings, limits)

@@ -73,7 +73,7 @@ class InferenceService(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:
         """Count what models have done."""
-        counted = self._models.count(request.name, request.version)
+        counted = await self._models.count(request.name, request.version)
         return pb.ModelStatisticsResponse(model_stats=map(model_messages.statistics, counted))
 
     async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:

@@ -114,7 +114,7 @@ class ModelsHandler:
             parameters={key: value for one in asked for key, value in _parameters(one.served).items()},
         )
 
-    def count(self, name: str, version: str) -> list[Counted]:
+    async def count(self, name: str, version: str) -> list[Counted]:
         """Return what the versions of one head, or of all, have done.
 
         Args:
@@ -124,9 +124,11 @@ class ModelsHandler:
         Raises:
             UnknownModel: there is no such head or version.
             Loading: the server has not loaded yet.
+            Unavailable: the engine, which counts, is in another process and gone.
         """
         self._admission.check_loaded()
-        plan, statistics = self._asker.engine.plan, self._asker.engine.statistics
+        engine = self._asker.engine
+        plan = engine.plan
         if name and version:
             chosen = [one.served for one in asked_heads(plan, name, version)]
         elif name:
@@ -134,7 +136,9 @@ class ModelsHandler:
             chosen = [served for served in plan.versions if served.head in heads]
         else:
             chosen = list(plan.versions)
-        return [Counted(served=served, statistics=statistics.version(served.digest)) for served in _ordered(chosen)]
+        ordered = _ordered(chosen)
+        counted = await engine.counted(ordered)
+        return [Counted(served=served, statistics=one) for served, one in zip(ordered, counted, strict=True)]
 
     def index(self, *, ready_only: bool) -> list[Listed]:
         """List every loaded version by head and number; none if only ready ones are wanted and the server drains."""
