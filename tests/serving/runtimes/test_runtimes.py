@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from serving.errors import DeviceUnavailable, StageFailed
-from serving.runtimes import RUNTIMES, Runtime, open_runtime
+from serving.runtimes import RUNTIMES, Runtime, open_runtime, usable_cores
+from serving.runtimes.base import choose_lanes
 from serving.runtimes.devices import choose_device, count_cuda_devices
 from tests.support.small_stage import MASK, TOKENS, expected, onnx_bytes, small_stage, torchscript_bytes
 from zoo.errors import InvalidConfig
@@ -162,6 +163,15 @@ def test_no_threads_are_refused() -> None:
     for name in RUNTIMES:
         with pytest.raises(InvalidConfig, match="At least one thread"):
             open_runtime(name, "cpu", threads=0)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_lanes_are_as_asked_and_by_default_a_core_each_up_to_four_on_the_cpu(name: str) -> None:
+    assert open_runtime(name, "cpu", lanes=3).lanes == 3
+    assert open_runtime(name, "cpu").lanes == min(usable_cores(), 4)
+    assert choose_lanes("auto", "cuda:0") == 1
+    with pytest.raises(InvalidConfig, match="At least one batch runs at a time; got 0"):
+        open_runtime(name, "cpu", lanes=0)
 
 
 def run_python(code: str) -> str:
