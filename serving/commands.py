@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -78,6 +79,15 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
     metavar="SECONDS",
     help="How often to look for promotions.",
 )
+@click.option(
+    "--front-ends",
+    callback=lambda _context, _option, value: _front_ends(value),
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="How many processes talk to callers and prepare their inputs, beside the one that runs the stages, for "
+    "example 4; with 0 it does that too. auto is 0 below 8 cores, then one for each 4.",
+)
 @click.option("--access-log/--no-access-log", default=True, show_default=True, help="A log line for each request.")
 @click.option("--print-plan", is_flag=True, help="Load, print what would be served, and exit.")
 @json_option
@@ -96,6 +106,7 @@ def serve(
     share: bool,
     watch: bool,
     watch_s: float,
+    front_ends: int,
     access_log: bool,
     print_plan: bool,
     as_json: bool,
@@ -108,12 +119,18 @@ def serve(
     Example: zoo serve --address localhost:8701 --device cpu
     """
     from serving.batching import Limits
+    from serving.frontends import FrontEndSettings
     from serving.loader import load_plan
     from serving.logs import BackgroundLog, write_to
     from serving.runtimes import open_runtime
     from serving.server import Server, ServerLimits
 
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[BackgroundLog(write_to(STDERR))])
+    write = write_to(STDERR)
+    if front_ends:
+        from serving.frontends.turns import in_turn  # which not every system can import
+
+        write = in_turn(STDERR, write)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[BackgroundLog(write)])
     logging.getLogger("serving.access").disabled = not access_log
     runtime = open_runtime(runtime_name, device)
     with open_zoo(context) as zoo:
@@ -123,17 +140,40 @@ def serve(
         if print_plan:
             _print_plan(load().plan, as_json=as_json)
             return
+        settings = settings_of(context)
         make = partial(
             Server,
             zoo,
             runtime,
-            address=address or settings_of(context).server,
+            address=address or settings.server,
             limits=ServerLimits(batching=Limits(max_rows=max_rows, max_waiting_rows=max_waiting_rows)),
             share=share,
             watch=watch,
             watch_s=watch_s,
+            front_ends=FrontEndSettings(
+                count=front_ends,
+                zoo=settings.zoo,
+                database_url=settings.database_url,
+                blobs_url=settings.blobs_url,
+                access_log=access_log,
+            ),
         )
         asyncio.run(_run(make, load, as_json=as_json))
+
+
+def _front_ends(value: str) -> int:
+    """Read ``--front-ends``."""
+    from serving.frontends.settings import automatic_count
+    from serving.runtimes import usable_cores
+
+    is_possible = hasattr(os, "memfd_create")
+    if value == "auto":
+        return automatic_count(usable_cores()) if is_possible else 0
+    if not value.isascii() or not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither 'auto' nor a number of processes, for example 4.")
+    if int(value) and not is_possible:
+        raise click.BadParameter("front ends share memory as only Linux can; leave it at 0 here.")
+    return int(value)
 
 
 async def _run(make: "Callable[..., Server]", load: "Callable[..., LoadedPlan]", *, as_json: bool) -> None:
