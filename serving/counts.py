@@ -72,7 +72,7 @@ class Histogram:
         """How many values were counted."""
         return sum(self.counts)
 
-    def copy(self) -> "Histogram":
+    def __deepcopy__(self, _: object) -> "Histogram":
         """Return another one that does not change with this one."""
         copied = Histogram(self.bounds)
         copied.counts, copied.total = self.counts.copy(), self.total
@@ -166,8 +166,8 @@ class HeadCounts:
 class BatchCounts:
     """What batches were like, whatever was in them."""
 
-    by_reason: dict[str, int] = field(default_factory=dict)
-    """By why they left."""
+    by_reason: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By why it was their turn, and why they held no more rows."""
     lane_s: dict[int, float] = field(default_factory=dict)
     """By lane: how many seconds it ran batches."""
     rows: Histogram = field(default_factory=lambda: Histogram(ROWS))

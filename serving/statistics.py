@@ -2,9 +2,10 @@
 
 from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from threading import Lock
+from typing import TypeVar
 
 from serving.counts import (
     OK,
@@ -33,6 +34,9 @@ __all__ = [
     "VersionStatistics",
     "outcome",
 ]
+
+
+T = TypeVar("T")
 
 
 def outcome(error: BaseException) -> str:
@@ -87,20 +91,19 @@ class Statistics:
         return dict(by_reason)
 
     def counts(self) -> Counts:
-        """Return a copy of everything."""
-        with self._lock:
-            return Counts(
-                versions=deepcopy(self._versions),
-                stages=deepcopy(self._stages),
-                heads=deepcopy(self._heads),
-                batches=deepcopy(self._batches),
-                features=deepcopy(self._features),
-                rpcs=deepcopy(self._rpcs),
-                dropped=dict(self._dropped),
-                merged=dict(self._merged),
-                swaps=deepcopy(self._swaps),
-                shadows=dict(self._shadows),
-            )
+        """Return a copy of everything, taken piece by piece so that nobody waits for all of it."""
+        return Counts(
+            versions=self._copied(self._versions),
+            stages=self._copied(self._stages),
+            heads=self._copied(self._heads),
+            rpcs=self._copied(self._rpcs),
+            batches=self._copy(self._batches),
+            features=self._copy(self._features),
+            swaps=self._copy(self._swaps),
+            dropped=self._copy(self._dropped),
+            merged=self._copy(self._merged),
+            shadows=self._copy(self._shadows),
+        )
 
     def swaps(self) -> Swaps:
         """Return a copy of what became of the plans."""
@@ -136,6 +139,7 @@ class Statistics:
         ended_s: float = 0.0,
         lane: int = 0,
         reason: str = "",
+        stop: str = "",
     ) -> None:
         """Add one batch.
 
@@ -148,11 +152,12 @@ class Statistics:
             began_s: when it began, by the engine's clock.
             ended_s: when it ended.
             lane: which lane ran it.
-            reason: why it left when it did.
+            reason: why it was this batch's turn.
+            stop: why it held no more rows.
         """
         now_ms = round(self._unix_time() * 1000)
         with self._lock:
-            self._add_batch(result, len(waited_s), predicted_s, ended_s - began_s, lane, reason)
+            self._add_batch(result, len(waited_s), predicted_s, ended_s - began_s, lane, (reason, stop))
             for run in result.runs:
                 stage = self._stages.get(run.path)
                 if stage is None:
@@ -170,18 +175,14 @@ class Statistics:
             for position in result.dropped:
                 self._dropped["midway", teams[position] if teams else ""] += 1
 
-    def record_request(
-        self, versions: Iterable[ServedVersion], seconds: float, code: str = OK, *, answered: bool = True
-    ) -> None:
+    def record_request(self, versions: Iterable[ServedVersion], seconds: float, code: str = OK) -> None:
         """Add one request.
 
         Args:
             versions: what it asked.
             seconds: how long after it came it was answered or refused.
             code: ``ok``, or that of its error.
-            answered: false stands for a code that the caller does not know.
         """
-        code = code if answered else "failed"
         with self._lock:
             for version in versions:
                 statistics = self._of(version)
@@ -209,7 +210,7 @@ class Statistics:
         if refused:
             self.record_request(refused, seconds, code)
 
-    def record_dropped(self, reason: str, team: str | int, rows: int = 0) -> None:
+    def record_dropped(self, reason: str, team: str, rows: int) -> None:
         """Add rows that nobody will get an answer for.
 
         Args:
@@ -217,11 +218,10 @@ class Statistics:
             team: whose they are.
             rows: how many.
         """
-        of_team, count = ("", team) if isinstance(team, int) else (team, rows)
         with self._lock:
-            self._dropped[reason, of_team] += count
+            self._dropped[reason, team] += rows
 
-    def record_answers(self, hits: Iterable[ServedVersion], misses: Iterable[ServedVersion], seconds: float) -> None:
+    def record_answers(self, hits: Sequence[ServedVersion], misses: Sequence[ServedVersion], seconds: float) -> None:
         """Add what the cache had of one request's answers.
 
         Args:
@@ -229,15 +229,13 @@ class Statistics:
             misses: the version of each answer that was not.
             seconds: how long it took to look, on average for one answer.
         """
+        if not hits and not misses:
+            return
         with self._lock:
             for version in hits:
-                statistics = self._of(version)
-                statistics.cache_hit.add(seconds)
-                statistics.queue.add(0.0)
-                self._head(version).cache_hits += 1
+                self._add_lookup(version, seconds, hit=True)
             for version in misses:
-                self._of(version).cache_miss.add(seconds)
-                self._head(version).cache_misses += 1
+                self._add_lookup(version, seconds, hit=False)
 
     def record_cache(self, hits: int, misses: int) -> None:
         """Add rows that found, or did not find, in the cache what a node of their way gives."""
@@ -266,6 +264,23 @@ class Statistics:
         with self._lock:
             self._shadows[shadow.head, shadow.digest, outcome] += 1
 
+    def _copied(self, values: Mapping[str, T]) -> dict[str, T]:
+        with self._lock:
+            keys = list(values)
+        return {key: self._copy(values[key]) for key in keys}
+
+    def _copy(self, value: T) -> T:
+        with self._lock:
+            return deepcopy(value)
+
+    def _add_lookup(self, version: ServedVersion, seconds: float, *, hit: bool) -> None:
+        statistics, head = self._of(version), self._head(version)
+        head.cache_hits += hit
+        head.cache_misses += not hit
+        (statistics.cache_hit if hit else statistics.cache_miss).add(seconds)
+        if hit:
+            statistics.queue.add(0.0)
+
     def _of(self, version: ServedVersion) -> VersionStatistics:
         statistics = self._versions.get(version.digest)
         if statistics is None:
@@ -279,10 +294,10 @@ class Statistics:
         return head
 
     def _add_batch(
-        self, result: BatchResult, rows: int, predicted_s: float, ran_s: float, lane: int, reason: str
+        self, result: BatchResult, rows: int, predicted_s: float, ran_s: float, lane: int, why: tuple[str, str]
     ) -> None:
         batches = self._batches
-        batches.by_reason[reason] = batches.by_reason.get(reason, 0) + 1
+        batches.by_reason[why] = batches.by_reason.get(why, 0) + 1
         batches.lane_s[lane] = batches.lane_s.get(lane, 0.0) + ran_s
         batches.rows.add(rows)
         batches.real_tokens += result.real_tokens

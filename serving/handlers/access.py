@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
+from serving.counts import OK
 from serving.handlers.asked import Asked
 from serving.handlers.call import CallContext
 from serving.plan import ServedVersion
 from serving.request import Trace
-from serving.statistics import OK, outcome
+from serving.statistics import outcome
 from serving.telemetry.trace_context import parse_traceparent
 
 __all__ = ["ACCESS_LOGGER", "AccessLog", "CallCounts", "Ended", "Entry", "LogStyle", "Spans"]
