@@ -151,7 +151,7 @@ def answers(call: int, versions: Sequence[str], rows: Sequence[Mapping[str, Arra
         call: its number.
         versions: digests of the versions that it asked for, shadows included, in the order of its submission.
         rows: for each row, by version digest, what that answered; a shadow may be missing.
-        trace: when what happened to it.
+        trace: when what happened to it in the engine; what came before, the front end knows.
     """
     packer = Packer()
     packer.pack(_NUMBERED, Kind.ANSWERS, call)
@@ -215,8 +215,12 @@ def _read_row(unpacker: Unpacker) -> Row:
 
 def _read_trace(unpacker: Unpacker, trace: Trace) -> None:
     queued_s, began_s, ended_s, batch_rows, cached, stages = unpacker.unpack(_TRACE)
-    trace.queued_s, trace.began_s, trace.ended_s = queued_s, began_s, ended_s
-    trace.batch_rows, trace.cached = batch_rows, cached
+    trace.queued_s = queued_s
+    if began_s:  # a call may be several of these, for inputs that are prepared differently
+        trace.began_s = min(began_s, trace.began_s or began_s)
+    trace.ended_s = max(ended_s, trace.ended_s)
+    trace.batch_rows = max(batch_rows, trace.batch_rows)
+    trace.cached += cached
     for _ in range(stages):
         stage_began_s, stage_ended_s = unpacker.unpack(_STAGE)
         trace.stages.append((unpacker.text(), stage_began_s, stage_ended_s))

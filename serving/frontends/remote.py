@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from serving.batching import Priority
-from serving.errors import DeadlineExceeded, Overloaded, Unavailable
+from serving.errors import DeadlineExceeded, Overloaded, ServingError, Unavailable
 from serving.frontends import messages
 from serving.frontends.announcement import Announced, Known, understand
 from serving.frontends.channel import Channel, Link
@@ -160,7 +160,12 @@ class RemoteEngine:
             ServingError: whatever the engine refuses, and Unavailable if it is gone.
         """
         arrived_s = self._clock()
-        self.check_room(served, len(rows), deadline)
+        try:
+            self.check_room(served, len(rows), deadline)
+        except ServingError:
+            if trace is not None:
+                trace.submitted = False  # the engine never hears of it, and does not count it
+            raise
         plan = loaded.executables
         assert isinstance(plan, Announced), "a front end answers with the plans that the engine told it"
         number = next(self._numbers)

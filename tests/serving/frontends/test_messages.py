@@ -78,7 +78,25 @@ def test_answers_arrive_as_they_were_given_and_a_shadow_may_be_missing(rows) -> 
 
 
 def test_all_that_a_trace_can_say_is_carried() -> None:
-    assert all(getattr(FULL, field.name) for field in fields(Trace)), "a new field: send it, and set it here"
+    known_before = {"arrived_s", "submitted"}
+    carried = {field.name for field in fields(Trace) if getattr(FULL, field.name)}
+    assert carried == {field.name for field in fields(Trace)} - known_before, "a new field: carry it, and set it above"
+
+
+def test_a_call_of_two_submissions_has_one_trace() -> None:
+    trace = Trace(arrived_s=1.0)
+    later = Trace(queued_s=2.0, began_s=5.0, ended_s=6.0, stages=[("image", 5.0, 6.0)], batch_rows=3, cached=1)
+    for each in (FULL, later, Trace(queued_s=2.25)):
+        messages.read_answers(memoryview(messages.answers(9, [], [], each)), [], trace)
+    assert trace == Trace(
+        arrived_s=1.0,
+        queued_s=2.25,
+        began_s=2.5,
+        ended_s=6.0,
+        stages=[("body/0", 2.5, 3.0), ("image", 5.0, 6.0)],
+        batch_rows=7,
+        cached=3,
+    )
 
 
 def kinds(root: type[ServingError]) -> list[type[ServingError]]:
