@@ -112,7 +112,7 @@ batch = {"tokens_NTD": numpy.ones((64, 4096, 4), numpy.float32), "mask_NT": nump
 stage(batch)
 before = time.process_time()
 time.sleep(0.5)
-print(time.process_time() - before < 0.05)
+print(time.process_time() - before < 0.02)
 """
     assert run_python(code) == "True"
 
