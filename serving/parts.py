@@ -89,6 +89,8 @@ class Parts:
 
     def _executable(self, stage: StageManifest, precision: Precision) -> Executable:
         plain = self._runtime.format
+        if self._share and plain == "onnx" and precision == "fp32" and "onnx-group" in stage.artifacts:
+            return self._runtime.load_member(stage, self._zoo.blobs.get)
         artifact = stage.artifacts.get(form_of(precision, plain), stage.artifacts.get(plain))
         if artifact is None:
             raise StageFailed(

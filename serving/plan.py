@@ -176,18 +176,20 @@ class Plan:
             raise UnknownModel(_unknown_version(head, version, [*numbers, *self._by_alias[head]]))
         return numbers[version], "", 0
 
-    def shadows(self, head: str, alias: str) -> tuple[ServedVersion, ...]:
-        """Return what is to run beside the answers under an alias; nothing for a version asked by its number."""
-        target = self._by_alias.get(head, {}).get(alias) if alias else None
-        return target.shadows if target else ()
+    def shadows(self, served: ServedVersion, alias: str) -> tuple[ServedVersion, ...]:
+        """Return what runs beside a version that answers under an alias; nothing if it was asked by its number.
+
+        A shadow that begins elsewhere would cost a body of its own, and does not run.
+        """
+        target = self._by_alias[served.head].get(alias) if alias else None
+        return tuple(shadow for shadow in target.shadows if self.share_a_root(served, shadow)) if target else ()
 
     def routes(self, served: Sequence[ServedVersion], shadows: Sequence[ServedVersion] = ()) -> tuple[Route, ...]:
         """Return the ways through the forest that answer one row with all of ``served``; one for each root on it.
 
         Args:
             served: what answers.
-            shadows: what runs beside it. A shadow that has not the first stage of any of ``served`` would cost a body
-                of its own, and is left out.
+            shadows: what runs beside it, in the same trees; what is in none of them is left out.
 
         Raises:
             InvalidRequest: nothing is asked, or the versions take differently preprocessed inputs.

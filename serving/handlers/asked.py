@@ -8,7 +8,7 @@ from serving.errors import InvalidRequest
 from serving.plan import Plan, ServedVersion
 from zoo.manifest import ImagePreprocessing, TensorSpec, TextPreprocessing
 
-__all__ = ["SEPARATOR", "Asked", "asked_heads", "outputs_of", "raw_input"]
+__all__ = ["SEPARATOR", "Asked", "asked_head", "asked_heads", "outputs_of", "raw_input", "shadows_of"]
 
 SEPARATOR = "+"
 """Joins the heads of one model name: ``intent+urgency``."""
@@ -21,15 +21,31 @@ class Asked:
     served: ServedVersion
     alias: str
     epoch: int
+    shadows: tuple[ServedVersion, ...] = ()
+    """What runs beside it, to be compared with it."""
 
 
-def asked_heads(plan: Plan, name: str, version: str) -> tuple[Asked, ...]:
+def asked_head(plan: Plan, head: str, version: str, routing_key: str) -> Asked:
+    """Find one head; UnknownModel if it, or its version, is not loaded.
+
+    Args:
+        plan: what is loaded.
+        head: its name.
+        version: a number or an alias, or empty for the default.
+        routing_key: who asks; an alias that is split gives equal keys the same side.
+    """
+    served, alias, epoch = plan.resolve(head, version, routing_key)
+    return Asked(served=served, alias=alias, epoch=epoch, shadows=plan.shadows(served, alias))
+
+
+def asked_heads(plan: Plan, name: str, version: str, routing_key: str = "") -> tuple[Asked, ...]:
     """Find what a model name asks for.
 
     Args:
         plan: what is loaded.
         name: a head's name, or several joined by ``+``, none twice.
         version: a number or an alias, for every head of the name; empty for the default.
+        routing_key: who asks; an alias that is split gives equal keys the same side.
 
     Raises:
         InvalidRequest: a head is asked twice, or more are asked than one request may.
@@ -40,8 +56,12 @@ def asked_heads(plan: Plan, name: str, version: str) -> tuple[Asked, ...]:
     check_name("model version", version)
     if len(set(heads)) < len(heads):
         raise InvalidRequest(f"The model name {name!r} asks a head twice; name each once.")
-    found = (plan.resolve(head, version) for head in heads)
-    return tuple(Asked(served=served, alias=alias, epoch=epoch) for served, alias, epoch in found)
+    return tuple(asked_head(plan, head, version, routing_key) for head in heads)
+
+
+def shadows_of(asked: Sequence[Asked]) -> list[ServedVersion]:
+    """Return everything that runs beside what was asked, each once."""
+    return list(dict.fromkeys(shadow for one in asked for shadow in one.shadows))
 
 
 def raw_input(version: ServedVersion) -> str:

@@ -63,9 +63,10 @@ class Asker:
         loaded: LoadedPlan,
         deadline: float | None,
         priority: Priority = Priority.NORMAL,
+        shadows: Sequence[ServedVersion] = (),
         trace: Trace | None = None,
     ) -> Sequence[Answered]:
-        """Answer every input with every version of ``loaded``, or fail as a whole.
+        """Answer every input with every version of ``loaded``, or fail as a whole; what shadows give is among it.
 
         Versions that preprocess alike share one row of an input, and so the whole of their shared prefix.
 
@@ -96,7 +97,13 @@ class Asker:
             trace.submitted = True
         submitted = [
             self.engine.submit_all(
-                rows[digest], group, loaded=loaded, deadline=deadline, priority=priority, trace=trace
+                rows[digest],
+                group,
+                loaded=loaded,
+                deadline=deadline,
+                priority=priority,
+                shadows=[shadow for shadow in shadows if shadow.preprocessing == digest],
+                trace=trace,
             )
             for digest, group in groups.items()
         ]

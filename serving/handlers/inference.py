@@ -1,5 +1,6 @@
 """Tensors in, tensors out: the Open Inference Protocol, apart from its wire."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,10 @@ from serving.codec import DATATYPES, DTYPES, datatype_of
 from serving.errors import InvalidRequest
 from serving.handlers.access import AccessLog
 from serving.handlers.admission import Admission
-from serving.handlers.asked import Asked, asked_heads, outputs_of, raw_input
+from serving.handlers.asked import Asked, asked_heads, outputs_of, raw_input, shadows_of
 from serving.handlers.asking import Asker
 from serving.handlers.call import NOBODY, CallContext
+from serving.handlers.shadowing import Shadowing
 from serving.plan import LoadedPlan
 from serving.runtimes.base import Arrays
 from zoo.errors import Undecodable
@@ -62,6 +64,7 @@ class InferenceHandler:
         self._asker = asker
         self._admission = admission
         self._log = log
+        self._shadowing = Shadowing(lambda *row: asker.engine.statistics.record_shadow(*row), time.monotonic)
 
     async def infer(self, request: InferRequest, *, deadline: float | None) -> InferResponse:
         """Answer a request.
@@ -79,7 +82,7 @@ class InferenceHandler:
         with self._log.request("ModelInfer", request.request_id, request.call) as entry, self._admission.enter():
             entry.heads = request.model
             loaded = self._asker.engine.loaded
-            entry.asked = asked = asked_heads(loaded.plan, request.model, request.version)
+            entry.asked = asked = asked_heads(loaded.plan, request.model, request.version, request.routing_key)
             wanted = _wanted(request, asked)
             raws = self._raws(request, asked, loaded)
             entry.rows = len(raws)
@@ -89,8 +92,10 @@ class InferenceHandler:
                 loaded=loaded,
                 deadline=deadline,
                 priority=request.priority,
+                shadows=shadows_of(asked),
                 trace=entry.trace,
             )
+            self._shadowing.compare_soon(asked, answers)
             outputs = {
                 name: _join([answer.outputs[one.served.digest][spec.name] for answer in answers])
                 for name, (one, spec) in wanted.items()

@@ -9,9 +9,10 @@ from serving.batching import Priority
 from serving.errors import InvalidRequest
 from serving.handlers.access import AccessLog
 from serving.handlers.admission import Admission
-from serving.handlers.asked import Asked
+from serving.handlers.asked import Asked, asked_head, shadows_of
 from serving.handlers.asking import Answered, Asker
 from serving.handlers.call import NOBODY, CallContext
+from serving.handlers.shadowing import Shadowing
 from serving.plan import Plan
 from zoo.answers import Decoded, decode
 from zoo.preprocessing.row import Raw
@@ -83,6 +84,7 @@ class PredictHandler:
         self._log = log
         self._clock = clock
         self._new_id = new_id
+        self._shadowing = Shadowing(lambda *row: asker.engine.statistics.record_shadow(*row), clock)
 
     @property
     def is_draining(self) -> bool:
@@ -111,7 +113,7 @@ class PredictHandler:
         with self._log.request("Predict", request_id, request.call) as entry, self._admission.enter():
             entry.heads = "+".join(choice.head for choice in request.heads)
             loaded = self._asker.engine.loaded
-            asked = _asked(loaded.plan, request.heads)
+            asked = _asked(loaded.plan, request.heads, request.routing_key)
             entry.asked, entry.rows = asked, 1
             served = [one.served for one in asked]
             [answered] = await self._asker.ask(
@@ -120,20 +122,21 @@ class PredictHandler:
                 loaded=loaded,
                 deadline=deadline,
                 priority=request.priority,
+                shadows=shadows_of(asked),
                 trace=entry.trace,
             )
+            self._shadowing.compare_soon(asked, [answered])
             predictions = tuple(Prediction(asked=one, answer=_decoded(one, answered)) for one in asked)
             took_us = round((self._clock() - arrived) * 1_000_000)
             return PredictResponse(predictions=predictions, request_id=request_id, server_time_us=took_us)
 
 
-def _asked(plan: Plan, choices: Sequence[HeadChoice]) -> tuple[Asked, ...]:
+def _asked(plan: Plan, choices: Sequence[HeadChoice], routing_key: str) -> tuple[Asked, ...]:
     if not choices:
         raise InvalidRequest("The request asks no head; name at least one.")
     if len(set(choices)) < len(choices):
         raise InvalidRequest("The request asks a head twice; name each once, or with different versions.")
-    found = (plan.resolve(choice.head, choice.version) for choice in choices)
-    return tuple(Asked(served=served, alias=alias, epoch=epoch) for served, alias, epoch in found)
+    return tuple(asked_head(plan, choice.head, choice.version, routing_key) for choice in choices)
 
 
 def _decoded(one: Asked, answered: Answered) -> Decoded:

@@ -70,5 +70,5 @@ def test_a_split_alias_resolves_by_who_asks_and_a_number_does_not() -> None:
     assert {plan.resolve("intent", "prod", caller)[1:] for caller in CALLERS[:100]} == {("prod", 4)}
     assert {plan.resolve("intent", "1", caller)[0] for caller in CALLERS[:100]} == {LIVE}
     assert plan.resolve("intent", "2") == (CANARY, "", 0)
-    assert plan.shadows("intent", "prod") == (SHADOW,)
-    assert plan.shadows("intent", "") == ()
+    assert plan.shadows(LIVE, "prod") == plan.shadows(CANARY, "prod") == (SHADOW,)
+    assert plan.shadows(LIVE, "") == ()
