@@ -5,53 +5,40 @@ whenever it is free, runs it, and hands all its answers back to the loop at once
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import TypeVar
 
-from serving.batching import CostModel, Decision, Limits, Priority, decide
-from serving.board import TOO_LATE, Board
+from serving.batching import Limits, Priority
+from serving.board import TOO_LATE
 from serving.cache import NodeCache
 from serving.deadlines import Deadlines
-from serving.errors import DeadlineExceeded, ServingError, Unavailable
-from serving.execution import Answers, BatchResult, NodeRun
-from serving.flights import Flight
-from serving.lanes import Lanes
+from serving.dispatch import Dispatch
+from serving.errors import DeadlineExceeded, Unavailable
 from serving.pinned import PinnedPlan
 from serving.plan import LoadedPlan, Plan, Route, ServedVersion
 from serving.request import Claim, Request, Trace
 from serving.runtimes.base import Arrays, Runtime
 from serving.statistics import Statistics, VersionStatistics, outcome
+from serving.work import Answers
 from zoo.preprocessing import Row
 
 __all__ = ["Engine"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
-
 CACHE_BYTES = 256 * 1024 * 1024
 
 LOADING = "The server is still loading; try again in a moment."
 STOPPING = "The server is stopping and takes nothing new; try again in a moment, or another one."
 NOT_BEGUN = "The server stops, and the rows did not begin within {:g} s. Try again in a moment, or another server."
-BROKEN = "The engine stopped on an internal error. Try again in a moment, or another server."
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    flights: Sequence[Flight]
-    decision: Decision[Flight]
-    began_s: float
 
 
 class Engine:
     """Answers rows with any versions of a plan, sharing batches and prefixes among all callers.
 
-    All of it belongs to one event loop, but for what it does as the ``Traffic`` of its lanes.
+    All of it belongs to one event loop.
 
     Args:
         loaded: what to answer with.
@@ -74,35 +61,14 @@ class Engine:
     ) -> None:
         self.statistics = Statistics(time.time)
         self._runtime = runtime
-        self._limits = limits or Limits()
         self._clock = clock
         self._cache = NodeCache(cache_bytes)
         self._current = PinnedPlan(loaded, runtime, clock, self._cache)
         self._plans = {loaded: self._current}
-        self._lanes: Lanes[_Batch] = Lanes(runtime.lanes, self)
-        self._costs = CostModel()
-        self._board = Board(
-            self._lanes.lock,
-            self._limits,
-            self._costs,
-            clock,
-            self.statistics,
-            runtime.lanes,
-            self._busy_s,
-            self._wake_soon,
-            share=share,
-        )
-        self._running: list[Sequence[Flight]] = [()] * runtime.lanes
-        self._ran: list[Sequence[NodeRun]] = [()] * runtime.lanes
-        self._free_s = [0.0] * runtime.lanes
-        """When each lane should have run what it took last."""
+        self._dispatch = Dispatch(runtime.lanes, limits or Limits(), clock, self.statistics, share=share)
+        self._board = self._dispatch.board
         self._deadlines = Deadlines(clock, self._expire)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopped = asyncio.Event()
-        self._waking = False
-        self._draining = False
-        self._handed_out = 0
-        self._handed_back = 0
 
     @property
     def loaded(self) -> LoadedPlan:
@@ -117,7 +83,7 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether it takes rows: started, and not draining."""
-        return self._loop is not None and not self._draining
+        return self._loop is not None and not self._dispatch.draining
 
     @property
     def waiting_rows(self) -> int:
@@ -127,7 +93,7 @@ class Engine:
     def start(self) -> None:
         """Start the lanes; call it on the event loop that will submit."""
         self._loop = asyncio.get_running_loop()
-        self._lanes.start()
+        self._dispatch.lanes.start()
 
     def swap(self, loaded: LoadedPlan) -> None:
         """Answer new requests with another plan; those that began with the old one finish on it."""
@@ -137,8 +103,8 @@ class Engine:
         versions = {version.digest for each in self._plans for version in each.plan.versions}
         paths = {node.path for each in self._plans for root in each.plan.roots for node in root.node.walk()}
         self.statistics.keep(versions, paths)
-        with self._lanes.lock:
-            self._costs.keep(paths)
+        with self._dispatch.lanes.lock:
+            self._dispatch.costs.keep(paths)
 
     async def run_on_device(self, job: Callable[[], T]) -> T:
         """Run ``job`` where nothing else uses the device's lane: between two batches, one job at a time.
@@ -150,7 +116,7 @@ class Engine:
             Unavailable: the engine has not started, or drains.
         """
         self._check_open()
-        return await self._lanes.run(job)
+        return await self._dispatch.lanes.run(job)
 
     async def counted(self, versions: Sequence[ServedVersion]) -> Sequence[VersionStatistics]:
         """Return what each version did since the server started."""
@@ -248,21 +214,19 @@ class Engine:
         """
         if self._loop is None:
             return
-        self._draining = True
-        self._lanes.refuse_jobs(STOPPING)
-        self._lanes.wake_all()
+        self._dispatch.drain(STOPPING)
         try:
             async with asyncio.timeout(grace_s):
-                await self._stopped.wait()
+                await self._dispatch.stopped.wait()
         except TimeoutError:
-            self._give_up(Unavailable(NOT_BEGUN.format(grace_s)))
-            await self._stopped.wait()
-        self._lanes.join()
+            self._dispatch.give_up(Unavailable(NOT_BEGUN.format(grace_s)))
+            await self._dispatch.stopped.wait()
+        self._dispatch.lanes.join()
         self._deadlines.close()
 
     async def wait_until_stopped(self) -> None:
         """Return when the last lane has ended: after ``close``, or on an error of its own."""
-        await self._stopped.wait()
+        await self._dispatch.stopped.wait()
 
     async def _answers(
         self,
@@ -299,7 +263,7 @@ class Engine:
     def _check_open(self) -> None:
         if self._loop is None:
             raise Unavailable(LOADING)
-        if self._draining:
+        if self._dispatch.draining:
             raise Unavailable(STOPPING)
 
     def _check_deadline(self, deadline_s: float, team: str, rows: int) -> None:
@@ -309,108 +273,3 @@ class Engine:
 
     def _expire(self, request: Request) -> None:
         request.fail(DeadlineExceeded(TOO_LATE))
-
-    def _busy_s(self, now_s: float) -> float:
-        """Return the predicted seconds until a lane is free; with the lock held."""
-        return 0.0 if self._lanes.idle else max(0.0, min(self._free_s) - now_s)
-
-    def _wake_soon(self) -> None:
-        """Wake a lane when this turn of the loop is over, so that rows which came together run together."""
-        if not self._waking and self._lanes.idle and self._loop is not None:
-            self._waking = True
-            self._loop.call_soon(self._wake)
-
-    def _wake(self) -> None:
-        self._waking = False
-        self._lanes.wake()
-
-    def _give_up(self, error: ServingError, running: Sequence[Flight] = ()) -> None:
-        """Refuse whatever waits, and these that will not end."""
-        self._board.closed = error
-        with self._lanes.lock:
-            waiting = self._board.queues.clear()
-            self._lanes.lock.notify_all()
-        self._board.refuse([*running, *waiting], error)
-
-    def _land(self, batch: _Batch, result: BatchResult, ended_s: float) -> None:
-        self._board.land(batch.flights, result, batch.began_s, ended_s)
-        self._came_back()
-
-    def _give_back(self, expired: Sequence[Flight], unwanted: Sequence[Flight]) -> None:
-        self._board.give_back(expired, unwanted)
-        self._came_back()
-
-    def _came_back(self) -> None:
-        self._handed_back += 1
-        if self._draining:
-            self._lanes.wake_all()
-
-    # From here on: what the lanes call, in threads of their own.
-
-    def take(self, lane: int) -> _Batch | None:
-        """See ``Traffic``."""
-        for run in self._ran[lane]:  # here, where the lock is held anyway
-            self._costs.observe(run.path, rows=run.rows, width=run.width, seconds=run.seconds)
-        self._ran[lane] = ()
-        while True:
-            now_s = self._clock()
-            decision = decide(self._board.queues, now_s, self._limits, self._costs)
-            if not decision.leave and not decision.expired:
-                return None
-            self._running[lane] = (*decision.leave, *decision.expired)
-            self._board.queues.settle(decision)
-            for flight in self._running[lane]:
-                flight.waits = False
-            # A caller who left a moment ago may not have withdrawn its rows yet.
-            wanted = [flight for flight in decision.leave if flight.wanted()]
-            if decision.expired or len(wanted) < len(decision.leave):
-                unwanted = [flight for flight in decision.leave if flight not in wanted]
-                self._handed_out += 1
-                self._lanes.hand_back(self._give_back, decision.expired, unwanted)
-            if wanted:
-                self._handed_out += 1
-                self._free_s[lane] = now_s + decision.predicted_s
-                return _Batch(wanted, decision, now_s)
-
-    def pending(self) -> bool:
-        """See ``Traffic``."""
-        return len(self._board.queues) > 0
-
-    def over(self) -> bool:
-        """See ``Traffic``."""
-        if self._board.closed is not None:
-            return True
-        return self._draining and not self.pending() and self._handed_out == self._handed_back
-
-    def run(self, batch: _Batch, lane: int) -> None:
-        """See ``Traffic``."""
-        flights, decision = batch.flights, batch.decision
-        shares = [len(flight.claims) for flight in flights]
-        result = flights[0].plan.execution.run(flights[0].start, flights)
-        ended_s = self._clock()
-        self.statistics.record_batch(
-            result,
-            [batch.began_s - flight.arrived_s for flight in flights],
-            teams=[flight.team for flight in flights],
-            shares=shares if max(shares) > 1 else (),
-            predicted_s=decision.predicted_s,
-            began_s=batch.began_s,
-            ended_s=ended_s,
-            lane=lane,
-            reason=decision.reason,
-        )
-        self._lanes.hand_back(self._land, batch, result, ended_s)
-        self._running[lane] = ()
-        self._ran[lane] = result.runs
-
-    def broke(self, lane: int) -> None:
-        """See ``Traffic``."""
-        # A stage that fails never comes here, so this is a bug of ours: say so, and leave nobody waiting.
-        _log.exception("the engine stopped")
-        self._draining = True
-        self._board.closed = Unavailable(BROKEN)
-        self._lanes.hand_back(self._give_up, self._board.closed, self._running[lane])
-
-    def ended(self) -> None:
-        """See ``Traffic``."""
-        self._lanes.hand_back(self._stopped.set)

@@ -1,0 +1,186 @@
+"""What the lanes run: batches by the policy's choice, each on the plan of its rows."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from serving.batching import CostModel, Decision, Limits, decide
+from serving.board import Board
+from serving.errors import ServingError, Unavailable
+from serving.execution import BatchResult, NodeRun
+from serving.flights import Flight
+from serving.lanes import Lanes
+from serving.statistics import Statistics
+
+__all__ = ["Dispatch"]
+
+_log = logging.getLogger(__name__)
+
+BROKEN = "The engine stopped on an internal error. Try again in a moment, or another server."
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    flights: Sequence[Flight]
+    decision: Decision[Flight]
+    began_s: float
+
+
+class Dispatch:
+    """Takes rows from the board when a lane is free, runs them, and hands them back to the event loop.
+
+    It is the ``Traffic`` of its lanes: they call ``take``, ``pending``, ``over``, ``run``, ``broke`` and ``ended``, in
+    threads of their own. All else belongs to the event loop.
+
+    Args:
+        lanes: how many batches run side by side.
+        limits: what bounds batches and the queue.
+        clock: monotonic seconds.
+        statistics: counts.
+        share: whether identical rows in flight run once.
+    """
+
+    def __init__(
+        self, lanes: int, limits: Limits, clock: Callable[[], float], statistics: Statistics, *, share: bool
+    ) -> None:
+        self.costs = CostModel()
+        """What the nodes of all plans cost, by path digest; guarded by the lanes' lock."""
+        self.lanes: Lanes[_Batch] = Lanes(lanes, self)
+        self.board = Board(
+            self.lanes.lock,
+            limits,
+            self.costs,
+            clock,
+            statistics,
+            lanes,
+            self._busy_s,
+            self._wake_soon,
+            share=share,
+        )
+        self.stopped = asyncio.Event()
+        """Set when the last lane has ended."""
+        self.draining = False
+        """Whether nothing new may come."""
+        self._limits = limits
+        self._clock = clock
+        self._statistics = statistics
+        self._running: list[Sequence[Flight]] = [()] * lanes
+        self._ran: list[Sequence[NodeRun]] = [()] * lanes
+        self._free_s = [0.0] * lanes
+        """When each lane should have run what it took last."""
+        self._waking = False
+        self._handed_out = 0
+        self._handed_back = 0
+
+    def drain(self, why: str) -> None:
+        """Let nothing new come: refuse the jobs that have not begun, and end when nothing waits any more."""
+        self.draining = True
+        self.lanes.refuse_jobs(why)
+        self.lanes.wake_all()
+
+    def give_up(self, error: ServingError, running: Sequence[Flight] = ()) -> None:
+        """Refuse whatever waits, and these that will not end."""
+        self.board.closed = error
+        with self.lanes.lock:
+            waiting = self.board.queues.clear()
+            self.lanes.lock.notify_all()
+        self.board.refuse([*running, *waiting], error)
+
+    def _busy_s(self, now_s: float) -> float:
+        """Return the predicted seconds until a lane is free; with the lock held."""
+        return 0.0 if self.lanes.idle else max(0.0, min(self._free_s) - now_s)
+
+    def _wake_soon(self) -> None:
+        """Wake a lane when this turn of the loop is over, so that rows which came together run together."""
+        if not self._waking and self.lanes.idle:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        self.lanes.wake()
+
+    def _land(self, batch: _Batch, result: BatchResult, ended_s: float) -> None:
+        self.board.land(batch.flights, result, batch.began_s, ended_s)
+        self._came_back()
+
+    def _give_back(self, expired: Sequence[Flight], unwanted: Sequence[Flight]) -> None:
+        self.board.give_back(expired, unwanted)
+        self._came_back()
+
+    def _came_back(self) -> None:
+        self._handed_back += 1
+        if self.draining:
+            self.lanes.wake_all()
+
+    # From here on: what the lanes call, in threads of their own.
+
+    def take(self, lane: int) -> _Batch | None:
+        """See ``Traffic``."""
+        for run in self._ran[lane]:  # here, where the lock is held anyway
+            self.costs.observe(run.path, rows=run.rows, width=run.width, seconds=run.seconds)
+        self._ran[lane] = ()
+        while True:
+            now_s = self._clock()
+            decision = decide(self.board.queues, now_s, self._limits, self.costs)
+            self._running[lane] = (*decision.leave, *decision.expired)
+            if not self._running[lane]:
+                return None
+            self.board.queues.settle(decision)
+            for flight in self._running[lane]:
+                flight.waits = False
+            # A caller who left a moment ago may not have withdrawn its rows yet.
+            wanted = [flight for flight in decision.leave if flight.wanted()]
+            if decision.expired or len(wanted) < len(decision.leave):
+                unwanted = [flight for flight in decision.leave if flight not in wanted]
+                self._handed_out += 1
+                self.lanes.hand_back(self._give_back, decision.expired, unwanted)
+            if wanted:
+                self._handed_out += 1
+                self._free_s[lane] = now_s + decision.predicted_s
+                return _Batch(wanted, decision, now_s)
+
+    def pending(self) -> bool:
+        """See ``Traffic``."""
+        return len(self.board.queues) > 0
+
+    def over(self) -> bool:
+        """See ``Traffic``."""
+        if self.board.closed is not None:
+            return True
+        return self.draining and not self.pending() and self._handed_out == self._handed_back
+
+    def run(self, batch: _Batch, lane: int) -> None:
+        """See ``Traffic``."""
+        flights, decision = batch.flights, batch.decision
+        shares = [len(flight.claims) for flight in flights]
+        result = flights[0].plan.execution.run(flights[0].start, flights)
+        ended_s = self._clock()
+        self._statistics.record_batch(
+            result,
+            [batch.began_s - flight.arrived_s for flight in flights],
+            teams=[flight.team for flight in flights],
+            shares=shares if max(shares) > 1 else (),
+            predicted_s=decision.predicted_s,
+            began_s=batch.began_s,
+            ended_s=ended_s,
+            lane=lane,
+            reason=decision.reason,
+            stop=decision.stop,
+        )
+        self.lanes.hand_back(self._land, batch, result, ended_s)
+        self._running[lane] = ()
+        self._ran[lane] = result.runs
+
+    def broke(self, lane: int) -> None:
+        """See ``Traffic``."""
+        # A stage that fails never comes here, so this is a bug of ours: say so, and leave nobody waiting.
+        _log.exception("the engine stopped")
+        self.draining = True
+        self.board.closed = Unavailable(BROKEN)
+        self.lanes.hand_back(self.give_up, self.board.closed, self._running[lane])
+
+    def ended(self) -> None:
+        """See ``Traffic``."""
+        self.lanes.hand_back(self.stopped.set)
