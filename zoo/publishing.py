@@ -1,6 +1,7 @@
 """What a version manifest must satisfy before it is published. Pure: it sees manifests, and touches nothing."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 from zoo.errors import GateMissed, InvalidManifest, ParityMissed
 from zoo.manifest import (
@@ -10,6 +11,7 @@ from zoo.manifest import (
     StageManifest,
     TensorSpec,
     TextPreprocessing,
+    VariantFormat,
     VersionManifest,
 )
 
@@ -36,6 +38,7 @@ def check_version(manifest: VersionManifest, stages: Sequence[StageManifest], ba
             f"{_subject(manifest)} has created_at {manifest.created_at} without a time zone; use UTC."
         )
     _check_parity(manifest)
+    _check_variants(manifest, stages)
     _check_gate(manifest)
 
 
@@ -99,6 +102,16 @@ def _check_parity(manifest: VersionManifest) -> None:
         )
     if not manifest.parity:
         raise InvalidManifest(f"{_subject(manifest)} has no parity report; measure how close its exports are first.")
+
+
+def _check_variants(manifest: VersionManifest, stages: Sequence[StageManifest]) -> None:
+    stored = {form for stage in stages for form in stage.artifacts}
+    for form in manifest.variants:
+        if form not in get_args(VariantFormat):
+            raise InvalidManifest(f"{_subject(manifest)} has metrics in {form}, which is no other precision.")
+        lacks = "no stage is stored in it" if form not in stored else "its parity was not measured"
+        if form not in stored or form not in manifest.parity:
+            raise InvalidManifest(f"{_subject(manifest)} is to be served as {form}, but {lacks}.")
 
 
 def _check_gate(manifest: VersionManifest) -> None:

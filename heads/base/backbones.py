@@ -5,18 +5,34 @@ from collections.abc import Sequence
 from backbone.load import load_backbone
 from backbone.preprocessing import ImageTransform, Tokenization
 from backbone.stage import run_path
+from heads.base.errors import FormsFixed
 from heads.base.fingerprint import environment
 from heads.base.phases import Phases
 from zoo import Backbone, Zoo
 from zoo.export import export_stage
-from zoo.manifest import BackboneManifest, ImagePreprocessing, Preprocessing, StageRef, TextPreprocessing
+from zoo.manifest import (
+    BackboneManifest,
+    ImagePreprocessing,
+    Preprocessing,
+    StageManifest,
+    StageRef,
+    TextPreprocessing,
+    VariantFormat,
+)
 from zoo.references import check_name
 
 __all__ = ["add_backbone"]
 
 
 def add_backbone(
-    zoo: Zoo, source: str, *, split: Sequence[int] = (), name: str = "", key: str | None, phases: Phases | None = None
+    zoo: Zoo,
+    source: str,
+    *,
+    split: Sequence[int] = (),
+    name: str = "",
+    precisions: Sequence[VariantFormat] = (),
+    key: str | None,
+    phases: Phases | None = None,
 ) -> Backbone:
     """Load a backbone, export its stages and add it to the zoo.
 
@@ -25,6 +41,7 @@ def add_backbone(
         source: ``minilm``, ``hf:<folder or name>`` or ``timm:<folder or name>``.
         split: block indices at which a new stage begins; empty for three about equal stages.
         name: what to call it; empty for a name made from the source.
+        precisions: forms in which its stages are stored besides fp32.
         key: digest of all that goes in, as ``heads.base.fingerprint.backbone_key`` gives it.
         phases: times the phases and reports progress.
 
@@ -32,6 +49,7 @@ def add_backbone(
         InvalidReference: the name cannot be one.
         BackboneError: the source does not load, or cannot be cut there.
         ExportFailed: a stage cannot be exported.
+        FormsFixed: the zoo has a stage of it already, without one of the precisions.
     """
     if name:
         check_name(name, "a backbone")
@@ -42,7 +60,8 @@ def add_backbone(
     with phases.phase("export"):
         for number, stage in enumerate(loaded.stages):
             phases.at(number, len(loaded.stages))
-            exported = export_stage(stage, example=tensors)
+            exported = export_stage(stage, example=tensors, variants=precisions)
+            _check_forms(zoo, exported.manifest)
             for data in exported.blobs.values():
                 zoo.blobs.put(data)
             refs.append(zoo.add_stage(exported.manifest))
@@ -58,6 +77,20 @@ def add_backbone(
                 environment=environment(),
                 build_key=key,
             )
+        )
+
+
+def _check_forms(zoo: Zoo, wanted: StageManifest) -> None:
+    """Refuse forms that a stage of the zoo lacks: what it is stored as never changes."""
+    stored = zoo.registry.stage(wanted.digest)
+    if stored is None:
+        return
+    missing = wanted.artifacts.keys() - zoo.stage(wanted.digest).artifacts.keys()
+    if missing:
+        raise FormsFixed(
+            f"Stage {stored.name!r} is in the zoo already, without {' and '.join(sorted(missing))}; a stored stage "
+            "never changes. Add the backbone with that --precision to a new zoo, or cut it elsewhere (--split) and "
+            "train its heads again: other stages can have other forms."
         )
 
 

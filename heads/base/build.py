@@ -22,12 +22,14 @@ class Build:
         status: ``published``, or ``unchanged`` if a version was built from the same things.
         promoted: the aliases that moved to it.
         seconds: how long each phase took.
+        notes: what whoever builds should know: a precision that is not published, and why.
     """
 
     version: Version
     status: Literal["published", "unchanged"]
     promoted: tuple[str, ...]
     seconds: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 def build_head(
@@ -74,7 +76,13 @@ def build_head(
         return built
     with phases.phase("publish"):
         version = zoo.publish(manifest, promote_to=promote_to, reason=f"built by {by}")
-    return Build(version=version, status="published", promoted=tuple(promote_to), seconds=phases.seconds)
+    return Build(
+        version=version,
+        status="published",
+        promoted=tuple(promote_to),
+        seconds=phases.seconds,
+        notes=tuple(phases.notes),
+    )
 
 
 def _built(zoo: Zoo, ingredients: Ingredients, promote_to: Sequence[str], by: str, phases: Phases) -> Build | None:

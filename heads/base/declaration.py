@@ -98,6 +98,8 @@ class Head:
         gate: what a version must reach.
         parity_tolerance: largest difference between an output of an export and of the torch model that may be
             published; raise it where outputs are large, as of a regression from 0 to 10,000.
+        variant_tolerance: how much worse than in fp32 each metric of the gate may be in int8 or fp16, in its own unit,
+            for a version to be served in that precision.
 
     Raises:
         InvalidHead: the declaration does not add up.
@@ -115,6 +117,7 @@ class Head:
     attach: int | Literal["last"] = "last"
     gate: Gate = field(default_factory=Gate)
     parity_tolerance: float = 1e-4
+    variant_tolerance: float = 0.01
 
     def __post_init__(self) -> None:
         for what, name in (("name", self.name), ("team", self.team)):
@@ -126,6 +129,8 @@ class Head:
             raise InvalidHead(f"'attach' is 'last' or the index of a stage from 0 on; got {self.attach!r}.")
         if not self.parity_tolerance > 0:
             raise InvalidHead(f"'parity_tolerance' is above 0, for example 1e-4; got {self.parity_tolerance!r}.")
+        if not 0 <= self.variant_tolerance < math.inf:
+            raise InvalidHead(f"'variant_tolerance' is 0 or more, for example 0.01; got {self.variant_tolerance!r}.")
         for bound, value in self.gate.bounds.items():
             self._check_bound(bound)
             if not isinstance(value, int | float) or not math.isfinite(value):
@@ -148,6 +153,7 @@ class Head:
             "task": task,
             "gate": dict(self.gate.bounds),
             "parity_tolerance": self.parity_tolerance,
+            "variant_tolerance": self.variant_tolerance,
         }
 
     def _check_bound(self, bound: str) -> None:

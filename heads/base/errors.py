@@ -7,6 +7,7 @@
     ├── InvalidRecipe     a recipe with an unknown key or a value out of range
     ├── UnknownTeam       no head package of that name
     ├── BackboneChanged   the source of a backbone no longer gives the stages that the zoo has
+    ├── FormsFixed        a precision for stages that the zoo has already without it
     └── TrainingFailed    a loss that is not a number
 
 The zoo refuses the rest, whoever builds: a head below its gate is ``zoo.errors.GateMissed``, an export too far
@@ -15,6 +16,7 @@ from the torch model ``zoo.errors.ParityMissed``, labels that do not add up ``zo
 
 __all__ = [
     "BackboneChanged",
+    "FormsFixed",
     "HeadsError",
     "InvalidHead",
     "InvalidRecipe",
@@ -51,6 +53,12 @@ class BackboneChanged(HeadsError):
     """A backbone's source no longer gives the stages that the zoo has, so features would not match them."""
 
     code = "heads.backbone_changed"
+
+
+class FormsFixed(HeadsError):
+    """A backbone is asked in a precision that the zoo's stages of it lack; what a stage is stored as never changes."""
+
+    code = "heads.forms_fixed"
 
 
 class TrainingFailed(HeadsError):

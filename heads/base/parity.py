@@ -1,8 +1,10 @@
 """Proof that the exported path of a head answers like the torch model, on its test inputs and on edge inputs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from backbone.stage import Stage
@@ -12,19 +14,34 @@ from heads.base.threads import one_thread
 from zoo import Zoo
 from zoo.export import ExportedStage, ParityBench, check_parity, cycle_batches, measure_parity
 from zoo.export.parity import RunnableFormat
-from zoo.manifest import Answer, Format, Parity
+from zoo.labels import Target
+from zoo.manifest import Answer, Format, Parity, VariantFormat
 from zoo.preprocessing import Preprocessor, Row, collate
 
-__all__ = ["exported_from", "prove_parity"]
+__all__ = ["Proof", "exported_from", "prove_parity"]
 
 _DECIMALS = 2
 """Two values are the same answer if they agree to this many decimals; a person reads no more."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """How close each form of a path is to the torch model, and what the variants answer.
+
+    Attributes:
+        parity: by form.
+        answers: by variant, the answer to each test input, as a target; none where it gave no numbers.
+    """
+
+    parity: dict[Format, Parity]
+    answers: dict[VariantFormat, list[Target]]
+
+
 def exported_from(zoo: Zoo, digest: str) -> ExportedStage:
-    """Return a stage as the zoo has it, with the bytes of every format that can be run."""
+    """Return a stage as the zoo has it, with the bytes of every format that a path of stages can be run in."""
     manifest = zoo.stage(digest)
-    blobs = [manifest.artifacts[form].blob for form in get_args(RunnableFormat) if form in manifest.artifacts]
+    forms: list[Format] = [*get_args(RunnableFormat), *get_args(VariantFormat)]
+    blobs = [manifest.artifacts[form].blob for form in forms if form in manifest.artifacts]
     return ExportedStage(manifest=manifest, blobs={blob: zoo.blobs.get(blob) for blob in blobs})
 
 
@@ -36,8 +53,9 @@ def prove_parity(
     answer: Answer,
     *,
     tolerance: float,
+    variants: Mapping[VariantFormat, float] | None = None,
     bench: ParityBench | None = None,
-) -> dict[Format, Parity]:
+) -> Proof:
     """Run whole paths, in torch and in every exported format, and compare outputs and typed answers.
 
     Args:
@@ -47,41 +65,68 @@ def prove_parity(
         preprocessor: of the path.
         answer: how outputs become an answer.
         tolerance: largest difference that may be published.
+        variants: other precisions to measure, each with the tolerance to record; none of them is refused here.
         bench: where loaded stages are kept; give the same one for heads that share stages.
 
     Raises:
-        ParityMissed: an export is too far from the torch model.
+        ParityMissed: an export in float32 is too far from the torch model.
     """
     # Edge inputs first, ragged as they come: the longest of all then shares a small batch. The others share theirs with
     # rows of about their length, ragged too, and a third of the tokens to compute.
-    ordered = [*edge_rows(preprocessor), *sorted(rows, key=lambda row: row.length)]
-    batches = _Batches(ordered, preprocessor, answer)
+    order = sorted(range(len(rows)), key=lambda index: rows[index].length)
+    edges = edge_rows(preprocessor)
+    batches = _Batches([*edges, *(rows[index] for index in order)], preprocessor, answer)
     with one_thread():
-        measured = measure_parity(stages, exported, batches, batches.answers, tolerance=tolerance, bench=bench)
-    check_parity(measured)
-    return measured
+        measured = measure_parity(
+            stages,
+            exported,
+            batches,
+            batches.answers,
+            tolerance=tolerance,
+            variants=variants,
+            on_variant=batches.keep,
+            bench=bench,
+        )
+    check_parity({form: parity for form, parity in measured.items() if form not in (variants or {})})
+    places = {index: len(edges) + place for place, index in enumerate(order)}
+    answers = {
+        form: [found[places[index]] for index in range(len(rows))]
+        for form, found in batches.kept.items()
+        if np.isfinite(measured[form].max_abs_diff)
+    }
+    return Proof(parity=measured, answers=answers)
 
 
 class _Batches:
     """Ragged batches, and the answers to the one that was handed out last: an answer needs the text of its row."""
 
     def __init__(self, rows: Sequence[Row], preprocessor: Preprocessor, answer: Answer) -> None:
-        self._batches = cycle_batches(rows)
+        self._rows = rows
         self._preprocessor = preprocessor
         self._answer = answer
-        self._current: Sequence[Row] = ()
+        self._current: Sequence[int] = ()
+        self.kept: dict[VariantFormat, dict[int, Target]] = {}
+        """By variant and place in the rows."""
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        for batch in self._batches:
+        for batch in cycle_batches(range(len(self._rows))):
             self._current = batch
-            yield collate(batch, self._preprocessor)
+            yield collate([self._rows[place] for place in batch], self._preprocessor)
 
     def answers(self, tensors: Mapping[str, NDArray[Any]]) -> list[object]:
         """Return one comparable answer for each row of the current batch."""
-        array = tensors[self._answer.output]
+        return [round(target, _DECIMALS) if isinstance(target, float) else target for target in self._targets(tensors)]
+
+    def keep(self, form: VariantFormat, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Keep a variant's answers to the current batch."""
+        if np.isfinite(tensors[self._answer.output]).all():
+            self.kept.setdefault(form, {}).update(zip(self._current, self._targets(tensors), strict=True))
+
+    def _targets(self, tensors: Mapping[str, NDArray[Any]]) -> list[Target]:
         per_token = self._answer.kind == "tag"
-        found = (
+        return [
             found_target(self._answer, {self._answer.output: values[: row.length] if per_token else values}, row)
-            for values, row in zip(array, self._current, strict=True)
-        )
-        return [round(target, _DECIMALS) if isinstance(target, float) else target for target in found]
+            for values, row in zip(
+                tensors[self._answer.output], (self._rows[place] for place in self._current), strict=True
+            )
+        ]

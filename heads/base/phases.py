@@ -28,6 +28,8 @@ class Phases:
         self, listener: Listener = lambda _name, _done, _total: None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.seconds: dict[str, float] = {}
+        self.notes: list[str] = []
+        """What whoever builds should know, and what stopped nothing."""
         self._listener = listener
         self._clock = clock
         self._name = ""

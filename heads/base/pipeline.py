@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -19,11 +20,12 @@ from heads.base.prefix import FrozenPrefix
 from heads.base.targets import answer_of, best_thresholds
 from heads.base.threads import one_thread, workers
 from heads.base.training import Encoded, answers_of, encode, outputs_of, train_head
+from heads.base.variants import judge_variants, variant_tolerances
 from zoo import Zoo
 from zoo.errors import InvalidInput, InvalidLabels
 from zoo.export import ExportedStage, ParityBench, export_stage
 from zoo.labels import Example
-from zoo.manifest import Answer, GateResult, Metrics, Signature, StageRef, VersionManifest
+from zoo.manifest import Answer, Format, GateResult, Metrics, Parity, Signature, StageRef, VersionManifest
 from zoo.preprocessing import Preprocessor, Row, load_preprocessor
 
 __all__ = ["make_version"]
@@ -49,21 +51,12 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
     with phases.phase("prepare"):
         bench = _Bench(zoo, ingredients, phases)
     head, answer = _train(bench, ingredients, phases)
-    metrics, gate, test_rows = _judge(bench, ingredients, head, answer, phases)
+    judged = _judge(bench, ingredients, head, answer, phases)
     with phases.phase("export"):
-        exported = export_stage(head, example=bench.example(test_rows), grouped=True)
+        exported = export_stage(head, example=bench.example(judged.rows), grouped=True)
     with phases.phase("parity"):
         shared = [exported_from(zoo, stage.digest) for stage in ingredients.shared]
-        stages, exports = [*bench.prefix.to_cpu(), head], [*shared, exported]
-        parity = prove_parity(
-            stages,
-            exports,
-            test_rows,
-            bench.preprocessor,
-            answer,
-            tolerance=ingredients.package.head.parity_tolerance,
-            bench=_parity_bench(),
-        )
+        parity, variants = _prove(bench, ingredients, head, [*shared, exported], judged, phases)
     own = _store(zoo, exported)
     package = ingredients.package.head
     return VersionManifest(
@@ -74,15 +67,16 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
         shared_stages=len(ingredients.shared),
         preprocessing=ingredients.backbone.manifest.preprocessing,
         signature=Signature(inputs=bench.preprocessor.declared, outputs=exported.manifest.outputs),
-        answer=answer,
+        answer=judged.answer,
         labels=ingredients.labels.commit(),
         code=ingredients.code,
         environment=ingredients.libraries,
         recipe=ingredients.recipe.model_dump(mode="json"),
         build_key=ingredients.key,
-        metrics=metrics,
-        gate=gate,
+        metrics=judged.metrics,
+        gate=judged.gate,
         parity=parity,
+        variants=variants,
         parents=_parents(zoo, package.name),
         created_by=by,
         created_at=datetime.now(UTC),
@@ -157,9 +151,18 @@ def _thresholds(head: HeadStage, valid: Encoded) -> tuple[float, ...]:
     return best_thresholds(scores_NC, np.stack([target.numpy() > 0 for target in valid.targets]))
 
 
-def _judge(
-    bench: _Bench, ingredients: Ingredients, head: HeadStage, answer: Answer, phases: Phases
-) -> tuple[Metrics, GateResult, list[Row]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """A trained head on the test split: what it reached there, and how its outputs become answers."""
+
+    examples: Sequence[Example]
+    rows: list[Row]
+    answer: Answer
+    metrics: Metrics
+    gate: GateResult
+
+
+def _judge(bench: _Bench, ingredients: Ingredients, head: HeadStage, answer: Answer, phases: Phases) -> _Judged:
     """Measure the head on the test split, which nothing was fitted to or chosen by, and hold it to its gate."""
     examples = ingredients.labels.for_gate()
     rows = bench.rows(examples)
@@ -167,7 +170,39 @@ def _judge(
     with phases.phase("gate"):
         data = encode(head, examples, rows, features)
         metrics = measure_slices(head.task, examples, answers_of(answer, outputs_of(head, data), rows))
-        return metrics, check_gate(ingredients.package.head, metrics), rows
+        gate = check_gate(ingredients.package.head, metrics)
+    return _Judged(examples=examples, rows=rows, answer=answer, metrics=metrics, gate=gate)
+
+
+def _prove(
+    bench: _Bench,
+    ingredients: Ingredients,
+    head: HeadStage,
+    exports: Sequence[ExportedStage],
+    judged: _Judged,
+    phases: Phases,
+) -> tuple[dict[Format, Parity], dict[Format, Metrics]]:
+    """Compare every form of the path with torch.
+
+    Returns:
+        The parity of each form that may be served, and the metrics of those in another precision than fp32.
+    """
+    declared = ingredients.package.head
+    tolerances = variant_tolerances(declared, [stage.manifest for stage in exports])
+    proof = prove_parity(
+        [*bench.prefix.to_cpu(), head],
+        exports,
+        judged.rows,
+        bench.preprocessor,
+        judged.answer,
+        tolerance=declared.parity_tolerance,
+        variants=tolerances,
+        bench=_parity_bench(),
+    )
+    variants = judge_variants(declared, judged.examples, judged.metrics, proof)
+    phases.notes.extend(variants.left_out)
+    left_out = tolerances.keys() - variants.metrics.keys()
+    return {form: parity for form, parity in proof.parity.items() if form not in left_out}, variants.metrics
 
 
 @functools.cache

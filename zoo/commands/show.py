@@ -7,7 +7,7 @@ import click
 
 from zoo.console import json_option, moment, open_zoo, print_json, zoo_option
 from zoo.digest import SHORT_DIGEST_LENGTH
-from zoo.manifest import LOWER_IS_BETTER, SliceMetrics, StageManifest, TensorSpec, VersionManifest
+from zoo.manifest import LOWER_IS_BETTER, Metrics, SliceMetrics, StageManifest, TensorSpec, VersionManifest
 from zoo.registry.records import Live, Version
 from zoo.zoo import Zoo
 
@@ -47,11 +47,14 @@ def _describe(zoo: Zoo, version: Version, manifest: VersionManifest, aliases: li
     yield "path"
     yield from _path(zoo, manifest)
     yield "metrics on the test split"
-    yield from _metrics(manifest)
+    yield from _metrics(manifest.metrics)
     yield "gate"
     yield from _gate(manifest)
     yield "parity with the torch model"
     yield from _parity(manifest)
+    for form, metrics in manifest.variants.items():
+        yield f"metrics as {form}"
+        yield from _metrics(metrics)
     yield _field("labels", _labels(manifest))
     yield _field("code", manifest.code[:SHORT_DIGEST_LENGTH])
     parents = ", ".join(parent[:SHORT_DIGEST_LENGTH] for parent in manifest.parents)
@@ -102,9 +105,9 @@ def _size(stage: StageManifest) -> str:
     return f"{stage.parameters:,} parameters; {forms}"
 
 
-def _metrics(manifest: VersionManifest) -> Iterator[str]:
-    yield _metrics_line("all", manifest.metrics.overall)
-    for name, slice_metrics in manifest.metrics.slices.items():
+def _metrics(metrics: Metrics) -> Iterator[str]:
+    yield _metrics_line("all", metrics.overall)
+    for name, slice_metrics in metrics.slices.items():
         yield _metrics_line(name, slice_metrics)
 
 

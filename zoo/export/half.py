@@ -24,6 +24,9 @@ _FLOAT32 = (
 )
 """What sums many values or grows fast stays in float32: float16 ends at 65,504, and has 11 bits."""
 
+_FAR_FROM_THE_END = 1e4
+"""Constants beyond are brought here: those that mask, which are as low as float32 goes, then leave room for a sum."""
+
 
 def made_by() -> str:
     """Return the tool and settings that an fp16 artifact names."""
@@ -41,7 +44,9 @@ def to_half(data: bytes) -> bytes | None:
     """
     model = onnx.load_from_string(data)
     del model.graph.value_info[:]
-    converted = convert_float_to_float16(model, keep_io_types=True, op_block_list=list(_FLOAT32))
+    converted = convert_float_to_float16(
+        model, keep_io_types=True, op_block_list=list(_FLOAT32), max_finite_val=_FAR_FROM_THE_END
+    )
     if not any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in converted.graph.initializer):
         return None
     del converted.graph.value_info[:]

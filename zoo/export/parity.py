@@ -13,7 +13,7 @@ from zoo.export.declared import DeclaredModule
 from zoo.export.sessions import OnnxSession
 from zoo.export.stage import ExportedStage
 from zoo.export.torchscript import load_torchscript
-from zoo.manifest import Format, Parity, StageManifest
+from zoo.manifest import Format, Parity, StageManifest, VariantFormat
 
 __all__ = [
     "BATCH_SIZES",
@@ -37,6 +37,7 @@ Arrays = Mapping[str, NDArray[Any]]
 """Named tensors, each with N rows on its first axis."""
 
 RunnableFormat = Literal["onnx", "torchscript"]
+"""The forms of every stage that compute as torch does, in float32."""
 
 Answers = Callable[[Arrays], Sequence[object]]
 """A path's tensors of one batch to one comparable answer a row."""
@@ -78,13 +79,13 @@ class ParityBench:
     """Runs exported paths, and keeps what it loaded: heads that share stages share them here too."""
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[RunnableFormat, str], _Loaded] = {}
+        self._loaded: dict[str, _Loaded] = {}
 
-    def run(self, form: RunnableFormat, path: Sequence[ExportedStage], arrays: Arrays) -> Arrays:
+    def run(self, form: RunnableFormat | VariantFormat, path: Sequence[ExportedStage], arrays: Arrays) -> Arrays:
         """Run a path in one format.
 
         Args:
-            form: which of the stored forms to run.
+            form: which of the stored forms to run; a stage without a variant runs as ONNX, as a server has it.
             path: the stages, from input to answer.
             arrays: named inputs.
 
@@ -96,12 +97,13 @@ class ParityBench:
             known.update(self._load(form, stage)(known))
         return known
 
-    def _load(self, form: RunnableFormat, stage: ExportedStage) -> _Loaded:
-        key = (form, stage.manifest.artifacts[form].blob)
-        if key not in self._loaded:
-            load = _load_onnx if form == "onnx" else _load_script
-            self._loaded[key] = load(stage.manifest, stage.artifact(form))
-        return self._loaded[key]
+    def _load(self, form: RunnableFormat | VariantFormat, stage: ExportedStage) -> _Loaded:
+        stored = form if form in stage.manifest.artifacts else "onnx"
+        blob = stage.manifest.artifacts[stored].blob
+        if blob not in self._loaded:
+            load = _load_script if stored == "torchscript" else _load_onnx
+            self._loaded[blob] = load(stage.manifest, stage.artifact(stored))
+        return self._loaded[blob]
 
 
 def _load_onnx(manifest: StageManifest, data: bytes) -> _Loaded:
@@ -129,9 +131,11 @@ def measure_parity(
     answers: Answers,
     *,
     tolerance: float = TOLERANCE,
+    variants: Mapping[VariantFormat, float] | None = None,
+    on_variant: Callable[[VariantFormat, Arrays], None] = lambda _form, _tensors: None,
     bench: ParityBench | None = None,
 ) -> dict[Format, Parity]:
-    """Measure how close the exports of a path are to its torch modules, in every format that runs.
+    """Measure how close the exports of a path are to its torch modules, in every format that runs in float32.
 
     Args:
         path: the torch modules, from input to answer.
@@ -139,26 +143,38 @@ def measure_parity(
         batches: named inputs of the path, batch by batch; at least one.
         answers: makes one comparable answer a row out of the last stage's outputs.
         tolerance: what the measurement is going to be held to; recorded with it.
+        variants: other precisions to measure too, each with a tolerance of its own.
+        on_variant: given the tensors of each batch in each of these.
         bench: where loaded stages are kept; give the same one for heads that share stages.
 
     Returns:
-        Per format: the largest absolute difference in the last stage's outputs, and the share of equal answers.
+        Per format: the largest absolute difference in the last stage's outputs, and the share of equal answers. The
+        difference of a variant that gives no numbers, or another shape, is infinite.
 
     Raises:
         ParityMissed: an export gives a NaN or an infinity, or another shape, where the torch model does not.
     """
     bench = bench or ParityBench()
+    tolerances = variants or {}
     outputs = [declared.name for declared in path[-1].outputs]
     tallies = {form: _Tally() for form in get_args(RunnableFormat)}
+    others = {form: _Tally() for form in tolerances}
     for arrays in batches:
         right = _run_path(path, arrays)
         right_answers = answers(right)
         for form, tally in tallies.items():
             found = bench.run(form, exported, arrays)
             difference = max(_difference(form, name, right[name], found[name]) for name in outputs)
-            equal = sum(a == b for a, b in zip(right_answers, answers(found), strict=True))
-            tally.add(len(right_answers), difference, equal)
-    return {form: tally.parity(tolerance) for form, tally in tallies.items()}
+            tally.add(right_answers, answers(found), difference)
+        for variant, tally in others.items():
+            found = bench.run(variant, exported, arrays)
+            difference = max(_variant_difference(right[name], found[name]) for name in outputs)
+            tally.add(right_answers, answers(found) if np.isfinite(difference) else (), difference)
+            on_variant(variant, found)
+    return {
+        **{form: tally.parity(tolerance) for form, tally in tallies.items()},
+        **{variant: tally.parity(tolerances[variant]) for variant, tally in others.items()},
+    }
 
 
 def check_parity(measured: Mapping[Format, Parity]) -> None:
@@ -184,11 +200,12 @@ class _Tally:
     difference: float = 0.0
     batch_sizes: set[int] = field(default_factory=set)
 
-    def add(self, rows: int, difference: float, equal: int) -> None:
-        self.rows += rows
-        self.equal += equal
+    def add(self, right: Sequence[object], found: Sequence[object], difference: float) -> None:
+        """Count one batch; fewer answers found than are right are not equal."""
+        self.rows += len(right)
+        self.equal += sum(a == b for a, b in zip(right, found, strict=False))
         self.difference = max(self.difference, difference)
-        self.batch_sizes.add(rows)
+        self.batch_sizes.add(len(right))
 
     def parity(self, tolerance: float) -> Parity:
         assert self.rows, "parity needs at least one batch"
@@ -211,6 +228,12 @@ def _difference(form: str, name: str, right: NDArray[Any], found: NDArray[Any]) 
             f"The {form} export gives {name} with a NaN or an infinity in it; torch gives values up to "
             f"{np.abs(right).max():.3g}. Look for a division by a length or a logarithm that may be of 0."
         )
+    return float(np.abs(right.astype(np.float64) - found).max(initial=0.0))
+
+
+def _variant_difference(right: NDArray[Any], found: NDArray[Any]) -> float:
+    if right.shape != found.shape or not np.isfinite(found).all():
+        return float("inf")
     return float(np.abs(right.astype(np.float64) - found).max(initial=0.0))
 
 

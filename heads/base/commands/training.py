@@ -42,6 +42,9 @@ def train_packages(
     elif any(outcome.build for outcome in outcomes):
         columns = ("head", "version", "status", "promoted", "score on test", "examples", "seconds")
         print_table(columns, [_row(outcome) for outcome in outcomes if outcome.build])
+        for build in (outcome.build for outcome in outcomes if outcome.build):
+            for note in build.notes:
+                click.echo(f"{build.version}: {note}")
     if errors := [outcome.error for outcome in outcomes if outcome.error]:
         raise DomainFailure("\n".join(errors))
 
@@ -89,5 +92,7 @@ def _as_json(outcome: _Outcome) -> dict[str, Any]:
         "status": build.status,
         "promoted": list(build.promoted),
         "metrics": outcome.manifest.metrics.model_dump(mode="json"),
+        "variants": sorted(outcome.manifest.variants),
+        "notes": list(build.notes),
         "seconds": build.seconds,
     }
