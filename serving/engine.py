@@ -86,6 +86,11 @@ class Engine:
         return self._loop is not None and not self._dispatch.draining
 
     @property
+    def cache(self) -> NodeCache:
+        """What nodes gave for inputs that were seen before."""
+        return self._cache
+
+    @property
     def waiting_rows(self) -> int:
         """How many rows wait for a batch."""
         return len(self._board.queues)
@@ -182,6 +187,7 @@ class Engine:
             Unavailable: the engine has not started, or drains.
         """
         arrived_s = self._clock() if arrived_s is None else arrived_s
+        since_s = trace.arrived_s if trace is not None and trace.arrived_s else arrived_s
         try:
             self._check_open()
             plan = self._pinned(loaded)
@@ -202,9 +208,9 @@ class Engine:
                 plan.requests -= 1
                 self._release(plan)
         except BaseException as error:
-            self.statistics.record_request(served, self._clock() - arrived_s, outcome(error))
+            self.statistics.record_request(served, self._clock() - since_s, outcome(error))
             raise
-        self.statistics.record_request(served, self._clock() - arrived_s)
+        self.statistics.record_request(served, self._clock() - since_s)
         return answers
 
     async def close(self, grace_s: float = 10.0) -> None:

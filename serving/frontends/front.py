@@ -133,12 +133,12 @@ class Front:
         waiting = self._limits.batching.max_waiting_rows
         rows = min(self._limits.max_request_rows, waiting)
         self._asker = Asker(engine, max_request_rows=rows, max_preparing_rows=waiting)
-        log = AccessLog(time.monotonic)
+        log = AccessLog(time.monotonic, counts=engine.statistics)
         return Services(
             inference=InferenceHandler(self._asker, self._admission, log),
             models=ModelsHandler(self._asker, self._admission, platform=f"hydrazoo_{runtime}", device=device),
             predict=PredictHandler(self._asker, self._admission, log),
-            registry=RegistryHandler(self._zoo),
+            registry=RegistryHandler(self._zoo, self._admission, log),
             max_request_rows=rows,
         )
 

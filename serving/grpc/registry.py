@@ -3,6 +3,7 @@
 from hydrazoo.registry.v1 import registry_pb2 as pb
 from hydrazoo.registry.v1 import registry_pb2_grpc
 
+from serving.grpc.caller import caller_of
 from serving.grpc.guard import Context
 from serving.handlers import RegistryHandler
 from zoo.registry.records import HeadSummary, Promotion, Version
@@ -18,27 +19,29 @@ class RegistryService(registry_pb2_grpc.RegistryServiceServicer):
 
     async def ListHeads(self, request: pb.ListHeadsRequest, context: Context) -> pb.ListHeadsResponse:
         """List the heads."""
-        page = await self._handler.heads(request.page_size, request.page_token)
+        page = await self._handler.heads(request.page_size, request.page_token, caller_of(context).context)
         return pb.ListHeadsResponse(heads=map(_head, page.items), next_page_token=page.next_token)
 
     async def ListVersions(self, request: pb.ListVersionsRequest, context: Context) -> pb.ListVersionsResponse:
         """List the versions of a head."""
-        page = await self._handler.versions(request.head, request.page_size, request.page_token)
+        call = caller_of(context).context
+        page = await self._handler.versions(request.head, request.page_size, request.page_token, call)
         return pb.ListVersionsResponse(versions=map(_version, page.items), next_page_token=page.next_token)
 
     async def GetVersion(self, request: pb.GetVersionRequest, context: Context) -> pb.GetVersionResponse:
         """Get a version and its manifest."""
-        version, manifest = await self._handler.version(request.reference)
+        version, manifest = await self._handler.version(request.reference, caller_of(context).context)
         return pb.GetVersionResponse(version=_version(version), manifest_json=manifest.decode())
 
     async def Resolve(self, request: pb.ResolveRequest, context: Context) -> pb.ResolveResponse:
         """Say what a reference means now."""
-        found = await self._handler.resolve(request.reference)
+        found = await self._handler.resolve(request.reference, caller_of(context).context)
         return pb.ResolveResponse(version=_version(found.version), alias=found.alias, alias_epoch=found.epoch)
 
     async def ListPromotions(self, request: pb.ListPromotionsRequest, context: Context) -> pb.ListPromotionsResponse:
         """List the promotions of a head."""
-        page = await self._handler.promotions(request.head, request.alias, request.page_size, request.page_token)
+        call = caller_of(context).context
+        page = await self._handler.promotions(request.head, request.alias, request.page_size, request.page_token, call)
         return pb.ListPromotionsResponse(promotions=map(_promotion, page.items), next_page_token=page.next_token)
 
 
