@@ -1,18 +1,17 @@
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from serving.cache import NodeCache
 from serving.errors import NotFinite
 from serving.execution import BatchResult, Execution, Start
-from serving.plan import LoadedPlan, Route, ServedVersion
+from serving.plan import LoadedPlan, ServedVersion
 from serving.runtimes.base import Executable
+from tests.support.asked import Asked
 from tests.support.fake_runtime import BAD, IDS, MASK, FakeRuntime, expected, loaded_plan, row, served
 from zoo.manifest import Signature
 from zoo.preprocessing import Row
@@ -21,17 +20,6 @@ INTENT = served("intent", ["body/0", "body/1", "intent"])
 URGENCY = served("urgency", ["body/0", "body/1", "urgency"])
 TAG = served("tag", ["body/0", "tag"])
 VERSIONS = (INTENT, URGENCY, TAG)
-
-
-@dataclass(frozen=True)
-class Asked:
-    row: Row
-    route: Route
-    features: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    still_wanted: Callable[[], bool] = lambda: True
-
-    def wanted(self) -> bool:
-        return self.still_wanted()
 
 
 def run(runtime: FakeRuntime, asked: Sequence[tuple[list[int], Sequence[ServedVersion]]]) -> BatchResult:
