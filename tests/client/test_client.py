@@ -25,7 +25,8 @@ from hydrazoo.client import (
     Tagging,
     calls,
 )
-from hydrazoo.client.errors import Unavailable
+from hydrazoo.client.errors import InvalidInput, Unavailable
+from hydrazoo.predict.v1 import predict_pb2
 
 from tests.support.fake_server import DIGEST, Ask, FakeServer
 
@@ -114,6 +115,32 @@ def test_a_manifest_is_read_as_json(server: FakeServer, ask: Ask) -> None:
     assert ask(server.target, "manifest", None, "intent@7") == {"head": "intent"}
 
 
+def test_priority_routing_key_and_span_go_with_the_request(server: FakeServer, ask: Ask) -> None:
+    span = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    ask(server.target, "predict", text="x", heads="intent", priority="high", routing_key="ada", traceparent=span)
+    assert (server.requests[0].priority, server.requests[0].routing_key) == (predict_pb2.PRIORITY_HIGH, "ada")
+    assert server.metadata["traceparent"] == span
+    ask(server.target, "predict", text="x", heads="intent")
+    assert (server.requests[1].priority, server.requests[1].routing_key) == (predict_pb2.PRIORITY_UNSPECIFIED, "")
+    assert "traceparent" not in server.metadata
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"priority": "urgent"}, "'urgent' is no priority; expected one of high, normal, low"),
+        ({"routing_key": "x" * 300}, "has 300 characters; at most 256"),
+        ({"traceparent": "00-yes"}, "'00-yes' is no traceparent"),
+    ],
+)
+def test_what_the_wire_would_refuse_is_refused_here(
+    server: FakeServer, ask: Ask, wrong: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(InvalidInput, match=expected):
+        ask(server.target, "predict", text="x", heads="intent", **wrong)
+    assert server.requests == []
+
+
 def test_the_client_says_what_it_is(server: FakeServer, ask: Ask) -> None:
     ask(server.target, "resolve", None, "intent")
     assert server.user_agent.startswith("hydrazoo-client/0.")
@@ -139,7 +166,8 @@ def test_waiting_for_a_server_that_never_says_a_word_ends_in_its_time(ask: Ask) 
 def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
     def methods(kind: type) -> dict[str, str]:
         public = inspect.getmembers(kind, inspect.isfunction)
-        return {name: str(inspect.signature(each)) for name, each in public if not name.startswith("_")}
+        found = {name: str(inspect.signature(each)) for name, each in public if not name.startswith("_")}
+        return found | {"stream": found["stream"].partition(" -> ")[0]}  # each has a stream of its own kind
 
     assert methods(Client) == methods(AsyncClient)
     assert str(inspect.signature(Client)) == str(inspect.signature(AsyncClient))
@@ -167,8 +195,10 @@ def test_a_server_is_ready_once_it_says_that_it_serves_predictions(ask: Ask) -> 
     server.stop(grace=None).wait()
 
 
-def test_the_readmes_example_runs(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readmes_examples_run(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
     readme = (Path(__file__).parents[2] / "client" / "README.md").read_text()
-    [example] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    exec(example.replace("localhost:8701", server.target), {})
+    alone, streamed = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    exec(alone.replace("localhost:8701", server.target), {})
     assert capsys.readouterr().out.splitlines()[:2] == ["b {'a': 0.25, 'b': 0.75}", "7.5"]
+    exec(streamed.replace("localhost:8701", server.target), {})
+    assert capsys.readouterr().out.splitlines() == ["['b', 'b', 'b']"] * 2

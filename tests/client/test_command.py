@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from hydrazoo.client.command import predict
+from hydrazoo.predict.v1 import predict_pb2
 
 from tests.support.fake_server import Failure, FakeServer
 from zoo.commands import main
@@ -75,6 +76,12 @@ def test_the_server_comes_from_the_flag_then_the_environment_then_the_file(
     monkeypatch.setenv("HYDRAZOO_SERVER", "localhost:1")
     assert run("--text", "x", "--heads", "intent", "--server", server.target).exit_code == 0
     assert len(server.requests) == 3
+
+
+def test_priority_and_routing_key_go_with_the_request(server: FakeServer) -> None:
+    options = ("--priority", "low", "--routing-key", "ada")
+    assert run("--text", "x", "--heads", "intent", "--server", server.target, *options).exit_code == 0
+    assert (server.requests[0].priority, server.requests[0].routing_key) == (predict_pb2.PRIORITY_LOW, "ada")
 
 
 def test_a_refusal_is_one_line_and_exit_code_1(server: FakeServer) -> None:

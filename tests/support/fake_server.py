@@ -39,6 +39,10 @@ class FakeServer(predict_pb2_grpc.PredictServiceServicer, registry_pb2_grpc.Regi
         delay_s: before each answer.
         requests: every request that came.
         user_agent: what the last caller said it is.
+        metadata: what came beside the last call's message.
+        streamed: how many requests each message of a stream held.
+        timeouts_us: how long each request of a stream said that it waits.
+        messages_until_cut: after how many messages of a stream it is cut off; 0 for never.
     """
 
     target: str = ""
@@ -46,14 +50,28 @@ class FakeServer(predict_pb2_grpc.PredictServiceServicer, registry_pb2_grpc.Regi
     delay_s: float = 0.0
     requests: list[Any] = field(default_factory=list)
     user_agent: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    streamed: list[int] = field(default_factory=list)
+    timeouts_us: list[int] = field(default_factory=list)
+    messages_until_cut: int = 0
     page_size: int = 2
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the wire names it
         self._arrive(request, context)
-        predictions = [self._prediction(selector) for selector in request.heads]
-        return predict_pb2.PredictResponse(
-            predictions=predictions, request_id=request.request_id or "made-here", server_time_us=1500
-        )
+        return self._answer(request)
+
+    def PredictStream(self, messages: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the wire names it
+        self._note(context)
+        for count, message in enumerate(messages, start=1):
+            self.streamed.append(len(message.requests))
+            self.requests.extend(one.request for one in message.requests)
+            self.timeouts_us.extend(one.timeout_us for one in message.requests)
+            if count == self.messages_until_cut:
+                self.messages_until_cut = 0
+                context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
+            time.sleep(self.delay_s)
+            answers = [self._streamed(one) for one in message.requests]
+            yield predict_pb2.PredictStreamResponse(answers=reversed(answers))
 
     def ListHeads(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the wire names it
         self._arrive(request, context)
@@ -89,12 +107,35 @@ class FakeServer(predict_pb2_grpc.PredictServiceServicer, registry_pb2_grpc.Regi
 
     def _arrive(self, request: Any, context: grpc.ServicerContext) -> None:
         self.requests.append(request)
-        self.user_agent = str(dict(context.invocation_metadata()).get("user-agent", ""))
+        self._note(context)
         if self.failures:
             failure = self.failures.popleft()
             context.set_trailing_metadata(failure.metadata)
             context.abort(failure.status, failure.message)
         time.sleep(self.delay_s)
+
+    def _note(self, context: grpc.ServicerContext) -> None:
+        self.metadata = {key: str(value) for key, value in context.invocation_metadata()}
+        self.user_agent = self.metadata.get("user-agent", "")
+
+    def _answer(self, request: Any) -> Any:
+        predictions = [self._prediction(selector) for selector in request.heads]
+        return predict_pb2.PredictResponse(
+            predictions=predictions, request_id=request.request_id or "made-here", server_time_us=1500
+        )
+
+    def _streamed(self, one: Any) -> Any:
+        if not self.failures:
+            return predict_pb2.StreamedAnswer(id=one.id, response=self._answer(one.request))
+        failure = self.failures.popleft()
+        told = dict(failure.metadata)
+        error = predict_pb2.StreamedError(
+            status=failure.status.value[0],
+            message=failure.message,
+            code=told.get("hydrazoo-error-code", ""),
+            retry_after_ms=int(told.get("grpc-retry-pushback-ms", 0)),
+        )
+        return predict_pb2.StreamedAnswer(id=one.id, error=error)
 
     def _page(self, request: Any, total: int) -> tuple[int, str]:
         start = int(request.page_token or "0")

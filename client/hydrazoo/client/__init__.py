@@ -1,11 +1,13 @@
 """The client of a Hydrazoo server: one input, several heads, one call, typed answers.
 
-``Client`` and ``AsyncClient`` ask; ``Predictions`` holds a ``Prediction`` per head, each with its typed answer and the
-immutable version that gave it. Everything that can go wrong is a ``HydrazooError``; ``hydrazoo.client.errors`` has the
-tree. Needs grpcio, protobuf and numpy only.
+``Client`` and ``AsyncClient`` ask, and their ``stream`` opens a ``Stream`` or ``AsyncStream`` for many requests.
+``Predictions`` holds a ``Prediction`` per head, each with its typed answer and the immutable version that gave it.
+Everything that can go wrong is a ``HydrazooError``; ``hydrazoo.client.errors`` has the tree. Needs grpcio, protobuf and
+numpy only.
 """
 
 from hydrazoo.client.aio import AsyncClient
+from hydrazoo.client.aio_stream import AsyncStream
 from hydrazoo.client.answers import (
     Answer,
     Classification,
@@ -20,12 +22,14 @@ from hydrazoo.client.answers import (
 from hydrazoo.client.errors import HydrazooError
 from hydrazoo.client.registry import Alias, Head, Promotion, Resolved, Version
 from hydrazoo.client.sync import Client
+from hydrazoo.client.sync_stream import Stream
 from hydrazoo.client.version import __version__
 
 __all__ = [
     "Alias",
     "Answer",
     "AsyncClient",
+    "AsyncStream",
     "Classification",
     "Client",
     "Head",
@@ -38,6 +42,7 @@ __all__ = [
     "Regression",
     "Resolved",
     "Span",
+    "Stream",
     "Tagging",
     "Version",
     "__version__",

@@ -6,12 +6,13 @@ cannot tell the two apart, so that is done here. A deadline covers all tries, an
 """
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from grpc import StatusCode
-from hydrazoo.client.errors import FailedCall, from_call, metadata_value
+from hydrazoo.client.errors import FailedCall, InvalidInput, from_call, metadata_value
 from hydrazoo.client.version import __version__
 
 __all__ = [
@@ -21,13 +22,18 @@ __all__ = [
     "HEALTH_REQUEST",
     "READY_POLL_S",
     "SERVING",
+    "Metadata",
     "Tries",
     "channel_options",
+    "metadata_of",
     "patience_s",
 ]
 
 DEFAULT_TARGET: Final = "localhost:8701"
 DEFAULT_TIMEOUT_S: Final = 10.0
+
+Metadata = tuple[tuple[str, str], ...]
+"""What goes beside a call's message."""
 
 MAX_ATTEMPTS: Final = 4
 """Tries of one call, the first included."""
@@ -42,6 +48,8 @@ SERVING: Final = b"\x08\x01"
 READY_POLL_S: Final = 0.05
 READY_ANSWER_S: Final = 1.0
 """How long one question whether the server is ready waits for its answer."""
+
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[0-9a-f-]*)?")
 
 _RETRY_BUFFER_BYTES: Final = 64 << 20
 """gRPC forgets a request that is larger, and cannot send it again; its own default is less than a photo."""
@@ -62,6 +70,17 @@ def channel_options(*, retries: bool) -> list[tuple[str, Any]]:
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.primary_user_agent", f"hydrazoo-client/{__version__}"),
     ]
+
+
+def metadata_of(traceparent: str) -> Metadata:
+    """Return the metadata of a call that belongs to a span, or to none.
+
+    Raises:
+        InvalidInput: it is not what W3C trace context writes; gRPC would refuse the call without saying why.
+    """
+    if traceparent and not _TRACEPARENT.fullmatch(traceparent):
+        raise InvalidInput(f"{traceparent[:80]!r} is no traceparent; expected 00-<32 hex digits>-<16>-<2>.")
+    return (("traceparent", traceparent),) if traceparent else ()
 
 
 def patience_s(left_s: float) -> float:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from hydrazoo.client.answers import (
@@ -20,7 +20,17 @@ from hydrazoo.client.errors import InvalidInput, ServerError
 from hydrazoo.predict.v1 import predict_pb2 as pb
 from numpy.typing import NDArray
 
-__all__ = ["decode_predictions", "encode_request", "references"]
+__all__ = ["Priority", "decode_predictions", "encode_request", "references"]
+
+Priority = Literal["high", "normal", "low"]
+"""A request's place among those of the same teams that wait."""
+
+_PRIORITIES: Final[dict[str, pb.Priority]] = {
+    "high": pb.PRIORITY_HIGH,
+    "normal": pb.PRIORITY_UNSPECIFIED,  # costs no bytes
+    "low": pb.PRIORITY_LOW,
+}
+_MAX_ROUTING_KEY: Final = 256
 
 _DTYPES: Final = ("float32", "float16", "int64", "int32", "uint8", "bool")
 
@@ -41,6 +51,8 @@ def encode_request(
     image: bytes | None,
     tensors: Mapping[str, NDArray[Any]] | None,
     request_id: str,
+    priority: Priority = "normal",
+    routing_key: str = "",
 ) -> pb.PredictRequest:
     """Build a request.
 
@@ -52,7 +64,18 @@ def encode_request(
         raise InvalidInput(f"Give exactly one of text, image and tensors; got {' and '.join(given) or 'none'}.")
     if not asked:
         raise InvalidInput('No head is asked; give at least one, such as heads=["intent"].')
-    request = pb.PredictRequest(heads=[_selector(reference) for reference in asked], request_id=request_id)
+    if priority not in _PRIORITIES:
+        raise InvalidInput(f"{priority!r} is no priority; expected one of {', '.join(_PRIORITIES)}.")
+    if len(routing_key) > _MAX_ROUTING_KEY:
+        raise InvalidInput(
+            f"The routing key has {len(routing_key):,} characters; at most {_MAX_ROUTING_KEY} are taken."
+        )
+    request = pb.PredictRequest(
+        heads=[_selector(reference) for reference in asked],
+        request_id=request_id,
+        priority=_PRIORITIES[priority],
+        routing_key=routing_key,
+    )
     if text is not None:
         _set_text(request, text)
     elif image is not None:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import click
 from hydrazoo.client.answers import Answer, Classification, Multilabel, Predictions, Regression
 from hydrazoo.client.calls import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
+from hydrazoo.client.codec import Priority
 from hydrazoo.client.errors import InvalidInput
 from hydrazoo.client.sync import Client
 
@@ -55,9 +56,27 @@ def _split(_context: click.Context, _option: click.Parameter, value: str) -> tup
     metavar="SECONDS",
     help="How long to wait for the answers.",
 )
+@click.option(
+    "--priority",
+    type=click.Choice(["high", "normal", "low"]),
+    default="normal",
+    show_default=True,
+    help="Its place among the waiting requests of the same teams.",
+)
+@click.option(
+    "--routing-key", default="", metavar="KEY", help="Who asks, if an alias is split; this machine if it is not given."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict(
-    text: str | None, image: BinaryIO | None, heads: tuple[str, ...], server: str, timeout_s: float, as_json: bool
+    *,
+    text: str | None,
+    image: BinaryIO | None,
+    heads: tuple[str, ...],
+    server: str,
+    timeout_s: float,
+    priority: Priority,
+    routing_key: str,
+    as_json: bool,
 ) -> None:
     """Ask heads about one text or image, all in one call.
 
@@ -68,7 +87,14 @@ def predict(
     if text == "-":
         text = sys.stdin.read()
     with Client(server) as client:
-        answers = client.predict(text=text, image=image.read() if image else None, heads=heads, timeout_s=timeout_s)
+        answers = client.predict(
+            text=text,
+            image=image.read() if image else None,
+            heads=heads,
+            timeout_s=timeout_s,
+            priority=priority,
+            routing_key=routing_key,
+        )
     click.echo(json.dumps(_as_json(answers), indent=2, ensure_ascii=False) if as_json else _as_text(answers))
 
 

@@ -9,8 +9,10 @@ from typing import Any, Self
 import grpc
 from hydrazoo.client import calls, codec, registry
 from hydrazoo.client.answers import Predictions
+from hydrazoo.client.codec import Priority
 from hydrazoo.client.errors import Unavailable
 from hydrazoo.client.registry import Head, Promotion, Resolved, Version
+from hydrazoo.client.sync_stream import Stream
 from hydrazoo.predict.v1.predict_pb2_grpc import PredictServiceStub
 from hydrazoo.registry.v1 import registry_pb2
 from hydrazoo.registry.v1.registry_pb2_grpc import RegistryServiceStub
@@ -72,6 +74,9 @@ class Client:
         tensors: Mapping[str, NDArray[Any]] | None = None,
         timeout_s: float | None = None,
         request_id: str = "",
+        priority: Priority = "normal",
+        routing_key: str = "",
+        traceparent: str = "",
     ) -> Predictions:
         """Ask one or several heads about one input.
 
@@ -82,6 +87,9 @@ class Client:
             tensors: the input, if it is preprocessed: arrays by name, without a batch axis.
             timeout_s: the deadline, retries included; the client's own if it is not given.
             request_id: finds this request in the server's log; the server makes one if it is empty.
+            priority: its place among the waiting requests of the same teams: "high", "normal" or "low".
+            routing_key: who asks; equal keys get the same side of an alias that is split. Empty: this machine.
+            traceparent: the span that the call belongs to, as W3C trace context writes it; empty for none.
 
         Returns:
             One typed answer a head, or none at all: a call fails as a whole.
@@ -90,8 +98,33 @@ class Client:
             HydrazooError: see ``hydrazoo.client.errors``.
         """
         asked = codec.references(heads)
-        request = codec.encode_request(asked, text=text, image=image, tensors=tensors, request_id=request_id)
-        return codec.decode_predictions(asked, self._call(self._predict.Predict, request, timeout_s))
+        request = codec.encode_request(
+            asked,
+            text=text,
+            image=image,
+            tensors=tensors,
+            request_id=request_id,
+            priority=priority,
+            routing_key=routing_key,
+        )
+        metadata = calls.metadata_of(traceparent)
+        response = self._call(self._predict.Predict, request, timeout_s, metadata)
+        return codec.decode_predictions(asked, response)
+
+    def stream(self, *, traceparent: str = "") -> Stream:
+        """Open a stream, over which many requests go at less cost each: see ``Stream``.
+
+        Args:
+            traceparent: the span that its requests belong to, as W3C trace context writes it; empty for none.
+        """
+        return Stream(
+            lambda messages: self._predict.PredictStream(
+                messages, wait_for_ready=self._wait_for_ready, metadata=calls.metadata_of(traceparent)
+            ),
+            target=self._target,
+            timeout_s=self._timeout_s,
+            retries=self._retries,
+        )
 
     def heads(self) -> list[Head]:
         """List the heads of the zoo with their newest version and aliases."""
@@ -140,11 +173,11 @@ class Client:
                 raise Unavailable(f"The server at {self._target} was not ready within {timeout_s:g} s.")
             time.sleep(calls.READY_POLL_S)
 
-    def _call(self, method: Any, request: Any, timeout_s: float | None) -> Any:
+    def _call(self, method: Any, request: Any, timeout_s: float | None, metadata: calls.Metadata = ()) -> Any:
         tries = calls.Tries(self._target, self._timeout_s if timeout_s is None else timeout_s, retries=self._retries)
         while True:
             try:
-                return method(request, timeout=tries.left_s(), wait_for_ready=self._wait_for_ready)
+                return method(request, timeout=tries.left_s(), wait_for_ready=self._wait_for_ready, metadata=metadata)
             except grpc.RpcError as error:
                 pause_s = tries.pause_after(error)
             time.sleep(pause_s)

@@ -131,13 +131,14 @@ def test_every_request_of_every_message_is_answered_under_its_id(server: Running
         assert answer.response.predictions[0].version.digest == version.digest
 
 
-def test_rows_that_came_in_one_message_share_a_batch_and_come_back_in_one(
-    server: Running, runtime: FakeRuntime
-) -> None:
+def test_answers_that_are_done_together_come_in_one_message(server: Running, runtime: FakeRuntime) -> None:
     with opened(server) as stream:
-        stream.send(*(asking(number) for number in range(16)))
-        assert len(next(stream.call).answers) == 16
-    assert [rows for name, rows in runtime.calls if name == "body/0"] == [16]
+        hold(runtime, stream)
+        stream.send(*(asking(number) for number in range(2, 18)))
+        until(lambda: server.engine.waiting_rows == 16)
+        runtime.released.set()
+        assert [len(next(stream.call).answers) for _ in range(2)] == [1, 16]
+    assert [rows for name, rows in runtime.calls if name == "body/0"] == [1, 16]
 
 
 def test_a_request_that_fails_is_answered_with_its_error_and_the_stream_goes_on(server: Running) -> None:
