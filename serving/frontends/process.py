@@ -5,6 +5,7 @@ its engine: it leaves when that says so, and when that is gone.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -87,6 +88,7 @@ def main(descriptors: list[str]) -> int:
     """Read the assignment, and answer."""
     # Ctrl-C reaches every process of a terminal; the engine decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # modules stay: whoever collects later need not look at them
     ours, memory = map(int, descriptors)
     assignment = ASSIGNMENT.validate_json(sys.stdin.buffer.read())
     log = BackgroundLog(in_turn(STDERR, write_to(STDERR)))

@@ -1,6 +1,7 @@
 """The engine, as a front end has it: the same calls, answered by another process."""
 
 import asyncio
+import gc
 import itertools
 import json
 import logging
@@ -38,6 +39,9 @@ MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """Of rows that wait for room in the ring, because callers bring them faster than the engine takes them."""
 
 RETRY_AFTER_S = 0.1
+COLLECT_AFTER_S = 1.0
+"""How long after a new plan what still keeps the old one alive, in cycles, is collected."""
+
 AGAIN_S = 1.0
 """For how long a plan that could not be prepared, because the zoo could not be read, is left alone."""
 
@@ -188,7 +192,8 @@ class RemoteEngine:
             self._channel.send(messages.numbered(Kind.CANCEL, number))
             raise
         finally:
-            del self._calls[number]
+            # An error in the future knows this frame: without a way back, neither keeps the other, and the plan, alive.
+            del self._calls[number], call
 
     async def counted(self, versions: Sequence[ServedVersion]) -> Sequence[VersionStatistics]:
         """Return what each version did since the server started, as the engine counts it.
@@ -237,6 +242,8 @@ class RemoteEngine:
                 await asyncio.sleep(AGAIN_S)
         weakref.finalize(loaded.executables, self._release, number).atexit = False
         self._loaded = loaded
+        if self.has_plan.is_set():
+            self._loop.call_later(COLLECT_AFTER_S, gc.collect)
         self.has_plan.set()
         self._channel.send(messages.numbered(Kind.TAKEN, number))
 

@@ -125,4 +125,6 @@ async def _abort(context: Context, error: Exception) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
     ended = refusal(error)
+    # gRPC keeps what ended a call in a cycle; the frames of it would keep the plan that the call began with.
+    error.__traceback__ = None
     await context.abort(ended.status, ended.message, ended.metadata)
