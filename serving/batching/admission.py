@@ -81,10 +81,14 @@ def admit(
         Overloaded: there is no room for them, or too much waits before them for their deadline; it says when to retry.
         DeadlineExceeded: even an idle server could not meet their deadline.
     """
-    for team in {row.team for row in rows}:
-        mine = [row for row in rows if row.team == team]
-        check_room(queues, team, len(mine), limits, nbytes=sum(row.nbytes for row in mine))
-    deadline_s = min(row.deadline_s for row in rows)
+    first = rows[0]
+    if len(rows) == 1:  # nearly always, and asked for every one of them
+        check_room(queues, first.team, 1, limits, nbytes=first.nbytes)
+    else:
+        for team in {row.team for row in rows}:
+            mine = [row for row in rows if row.team == team]
+            check_room(queues, team, len(mine), limits, nbytes=sum(row.nbytes for row in mine))
+    deadline_s = first.deadline_s if len(rows) == 1 else min(row.deadline_s for row in rows)
     if deadline_s == inf:
         return
     left_s = deadline_s - now_s
@@ -106,6 +110,8 @@ def backlog_s(queues: Queues[RowT], team: str, limits: Limits) -> float:
     That is all that waits, but not more than the team's own rows times what the teams that wait take turns with: a
     flood does not stand in the way of those who are not in it.
     """
+    if queues.team_rows(team) == len(queues):  # nobody else is there to take turns with
+        return queues.work_s
     weights = {other: limits.weight(other) for other in (*queues.teams, team)}
     return min(queues.work_s, queues.team_work_s(team) * sum(weights.values()) / weights[team])
 
