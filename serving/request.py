@@ -39,7 +39,7 @@ class Trace:
 
 
 class Request:
-    """One call: its future, and the answers so far. Used on the event loop alone, but for ``over``.
+    """One call: its future, and the answers so far. Used on the event loop alone.
 
     Args:
         future: gets the answers of every row, in order.
@@ -96,10 +96,6 @@ class Request:
         error = type(failure)(text if self.rows == 1 else f"Row {index} of {self.rows}: {text}")
         error.__cause__ = failure.__cause__
         self.future.set_exception(error)
-
-    def wanted(self, now_s: float) -> bool:
-        """Return whether its caller still waits; any thread may ask."""
-        return self.deadline_s > now_s and not self.future.done()
 
 
 class Claim:
