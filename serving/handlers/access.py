@@ -5,8 +5,7 @@ The same entry is counted, and becomes spans if the caller's trace is recorded.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -103,9 +102,9 @@ class Ended:
             "heads": entry.heads[:LOGGED_AT_MOST],
             "rows": entry.rows,
             "status": self.code,
-            "ms": _milliseconds(self.began_s, self.ended_s),
+            "ms": round((self.ended_s - self.began_s) * 1000, 3),
             "queue_ms": _milliseconds(trace.queued_s, trace.began_s),
-            "run_ms": _milliseconds(trace.began_s, trace.ended_s),
+            "run_ms": _milliseconds(max(trace.queued_s, trace.began_s), trace.ended_s) if trace.began_s else 0.0,
             "batch_rows": trace.batch_rows,
             "cached": trace.cached,
             "trace": context.trace_id if context else "",
@@ -158,33 +157,41 @@ class AccessLog:
         self._style = style
         self._unix_time = unix_time
 
-    @contextmanager
-    def request(self, rpc: str, request_id: str, call: CallContext) -> Iterator[Entry]:
-        """Yield the entry of one request; log and count it at the end."""
-        began_s, code = self._clock(), OK
-        entry = Entry(rpc=rpc, request_id=request_id, call=call, trace=Trace(arrived_s=began_s))
-        try:
-            yield entry
-        except BaseException as error:
-            code = outcome(error)
-            raise
-        finally:
-            self._end(Ended(entry=entry, code=code, began_s=began_s, ended_s=self._clock()))
+    def request(self, rpc: str, request_id: str, call: CallContext) -> "_Request":
+        """Return a context that yields the entry of one request; it is logged and counted at the end."""
+        entry = Entry(rpc=rpc, request_id=request_id, call=call, trace=Trace(arrived_s=self._clock()))
+        return _Request(entry, self._end)
 
-    def _end(self, ended: Ended) -> None:
-        entry = ended.entry
+    def _end(self, entry: Entry, code: str) -> None:
+        ended = Ended(entry=entry, code=code, began_s=entry.trace.arrived_s, ended_s=self._clock())
         if self._counts is not None:
             refused = () if entry.trace.submitted else entry.versions
-            self._counts.record_call(entry.rpc, ended.ended_s - ended.began_s, ended.code, refused)
+            self._counts.record_call(entry.rpc, ended.ended_s - ended.began_s, code, refused)
         if self._style != "off" and logger.isEnabledFor(logging.INFO):
             logger.info("%s", ended.text() if self._style == "text" else ended.json(self._unix_time()))
         if self._spans is not None and self._spans.wants(entry.call.traceparent):
             self._spans.add(ended)
 
 
+class _Request:
+    """One request, from its arrival to its end. Not a generator, since one is made for every request."""
+
+    __slots__ = ("_end", "_entry")
+
+    def __init__(self, entry: Entry, end: Callable[[Entry, str], None]) -> None:
+        self._entry = entry
+        self._end = end
+
+    def __enter__(self) -> Entry:
+        return self._entry
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        self._end(self._entry, OK if error is None else outcome(error))
+
+
 def _milliseconds(began_s: float, ended_s: float) -> float:
-    """Return the time between two moments; 0 unless both came."""
-    return round((ended_s - began_s) * 1000, 3) if began_s and ended_s else 0.0
+    """Return the time between two moments; 0 unless both came, in this order: some join a batch under way."""
+    return round((ended_s - began_s) * 1000, 3) if 0 < began_s < ended_s else 0.0
 
 
 def _short(one: Asked) -> str:

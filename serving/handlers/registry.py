@@ -52,9 +52,7 @@ class RegistryHandler:
             heads = await asyncio.to_thread(self._zoo.heads)
             return _page(heads, page_size, page_token, key=lambda head: head.name)
 
-    async def versions(
-        self, head: str, page_size: int, page_token: str, call: CallContext = NOBODY
-    ) -> Page[Version]:
+    async def versions(self, head: str, page_size: int, page_token: str, call: CallContext = NOBODY) -> Page[Version]:
         """Return a page of the versions of a head, newest first; NotFound if there is no such head."""
         with self._entered("ListVersions", head, call):
             versions = await asyncio.to_thread(self._zoo.versions, check_name("head", head))

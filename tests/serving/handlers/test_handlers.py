@@ -1,7 +1,6 @@
 """Handlers without a wire: an engine on a fake runtime, and plain values in and out."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -246,17 +245,3 @@ def test_a_head_is_asked_once(name: str) -> None:
 def test_every_part_of_a_name_is_a_head(name: str) -> None:
     with pytest.raises((UnknownModel, InvalidRequest)):
         asked_heads(loaded_plan([INTENT, URGENCY], FakeRuntime()).plan, name, "")
-
-
-def test_the_log_line_says_how_a_request_ended(caplog: pytest.LogCaptureFixture) -> None:
-    log = AccessLog(iter([0.0, 0.0015, 1.0, 1.0, 2.0, 2.0]).__next__)
-    with caplog.at_level(logging.INFO, "serving.access"):
-        with log.request("Predict", "a") as entry:
-            entry.heads, entry.rows = "intent", 3
-        with pytest.raises(asyncio.CancelledError), log.request("Predict", "b"):
-            raise asyncio.CancelledError
-        with pytest.raises(ValueError, match="bug"), log.request("Predict", "c"):
-            raise ValueError("bug")
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines[0] == 'rpc=Predict id="a" heads="intent" versions="" rows=3 status=ok ms=1.50'
-    assert [line.split("status=")[1].split()[0] for line in lines] == ["ok", "cancelled", "internal"]
