@@ -88,7 +88,8 @@ class OnnxRuntime:
 
     def load(self, stage: StageManifest, artifact: bytes) -> OnnxExecutable:
         """Load a stage from the bytes of its ONNX model; see ``Runtime``."""
-        session = self._load(stage, artifact, 1 if stage.parameters <= SMALL_PARAMETERS else self._threads)
+        small = stage.parameters <= SMALL_PARAMETERS
+        session = self._load(stage, artifact, threads=1 if small else self._threads)
         _check_declared(stage, "input", [spec.name for spec in stage.inputs], stage.inputs, session.get_inputs())
         _check_declared(stage, "output", stage.graph_outputs, stage.outputs, session.get_outputs())
         return OnnxExecutable(session, stage, self._memory)
@@ -99,7 +100,9 @@ class OnnxRuntime:
         with self._lock:
             group = self._groups.get(graph)
             if group is None:
-                group = self._groups[graph] = self._load_group(stage, read(graph))
+                group = OnnxGroup(self._load(stage, read(graph), threads=1), stage, self._memory)
+                self._groups[graph] = group
+        _check_member(stage, group.session)
         return group.join(stage, read(stage.weights))
 
     def to_device(self, arrays: Arrays) -> DeviceTensors:
@@ -114,15 +117,7 @@ class OnnxRuntime:
         """See ``Runtime``."""
         return self._memory.to_host(tensors)
 
-    def _load_group(self, stage: StageManifest, artifact: bytes) -> OnnxGroup:
-        session = self._load(stage, artifact, 1)
-        inputs = [node for node in session.get_inputs() if not node.name.startswith(WEIGHT)]
-        heads_first = [spec.model_copy(update={"shape": ("N", *spec.shape)}) for spec in stage.outputs]
-        _check_declared(stage, "input", [spec.name for spec in stage.inputs], stage.inputs, inputs)
-        _check_declared(stage, "output", stage.graph_outputs, heads_first, session.get_outputs())
-        return OnnxGroup(session, stage, self._memory)
-
-    def _load(self, stage: StageManifest, artifact: bytes, threads: int) -> InferenceSession:
+    def _load(self, stage: StageManifest, artifact: bytes, *, threads: int) -> InferenceSession:
         try:
             return self._session(artifact, threads)
         except DeviceUnavailable:
@@ -174,6 +169,14 @@ class OnnxRuntime:
             "arena_extend_strategy": "kSameAsRequested",
         }
         return [(_CUDA, options), _CPU]
+
+
+def _check_member(stage: StageManifest, session: InferenceSession) -> None:
+    """Check that a graph for several heads takes what ``stage`` declares, and gives it with an axis of heads."""
+    inputs = [node for node in session.get_inputs() if not node.name.startswith(WEIGHT)]
+    heads_first = [spec.model_copy(update={"shape": ("N", *spec.shape)}) for spec in stage.outputs]
+    _check_declared(stage, "input", [spec.name for spec in stage.inputs], stage.inputs, inputs)
+    _check_declared(stage, "output", stage.graph_outputs, heads_first, session.get_outputs())
 
 
 def _check_declared(

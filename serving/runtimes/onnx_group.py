@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from onnxruntime import InferenceSession
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_weights
 
 from serving.errors import StageFailed
@@ -35,7 +36,7 @@ class OnnxGroup:
     """
 
     def __init__(self, session: InferenceSession, stage: StageManifest, memory: Memory) -> None:
-        self._session = session
+        self.session = session
         self._memory = memory
         self._inputs = [spec.name for spec in stage.inputs]
         self._outputs = [spec.name for spec in stage.outputs]
@@ -54,12 +55,15 @@ class OnnxGroup:
 
         Args:
             stage: its manifest.
-            data: its weights, as safetensors; what is returned refers to this memory.
+            data: its weights, as safetensors.
 
         Raises:
-            StageFailed: they are not the weights that the graph takes.
+            StageFailed: they do not parse, or are not the weights that the graph takes.
         """
-        weights = {f"{WEIGHT}{name}": array for name, array in load_weights(data).items()}
+        try:
+            weights = {f"{WEIGHT}{name}": array for name, array in load_weights(data).items()}
+        except SafetensorError as error:
+            raise StageFailed(f"The weights of stage {stage.name!r} ({stage.digest}) do not load: {error}") from error
         found = {name: (str(array.dtype), list(array.shape)) for name, array in weights.items()}
         if found != self._weights:
             raise StageFailed(
@@ -79,7 +83,7 @@ class OnnxGroup:
 
     def _run(self, members: Sequence[Member], tensors: DeviceTensors) -> DeviceTensors:
         feeds = {**self._weights_of(members), **{name: tensors[name] for name in self._inputs}}
-        results = self._memory.run(self._session, feeds, self._graph_outputs)
+        results = self._memory.run(self.session, feeds, self._graph_outputs)
         return dict(zip(self._outputs, results, strict=True))
 
     def _weights_of(self, members: Sequence[Member]) -> DeviceTensors:
