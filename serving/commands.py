@@ -1,6 +1,5 @@
 """``zoo serve``: the server on the command line. Whatever is heavy is imported when it is needed."""
 
-import asyncio
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from serving.plan import LoadedPlan, Plan
+    from serving.runtimes import Lanes
     from serving.precision import Asked
     from serving.server import Server
 
@@ -55,6 +55,30 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
     default=1024,
     show_default=True,
     help="Rows that wait before new ones are refused.",
+)
+@click.option(
+    "--cache-mb",
+    type=click.IntRange(min=0),
+    default=256,
+    show_default=True,
+    metavar="MB",
+    help="Memory for what stages gave before, so that an input that comes again costs its heads alone, "
+    "for example 1024; 0 keeps nothing.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="Threads that compute one stage together on the CPU, for example 2; by default one a core.",
+)
+@click.option(
+    "--lanes",
+    callback=lambda _context, _option, value: _lanes(value),
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="Batches that run side by side, for example 2; auto is one a core up to 4, and 1 on a GPU.",
 )
 @click.option(
     "--precision",
@@ -102,6 +126,9 @@ def serve(
     aliases: tuple[str, ...],
     max_rows: int,
     max_waiting_rows: int,
+    cache_mb: int,
+    threads: int | None,
+    lanes: "Lanes",
     precision: str,
     share: bool,
     watch: bool,
@@ -122,7 +149,8 @@ def serve(
     from serving.frontends import FrontEndSettings
     from serving.loader import load_plan
     from serving.logs import BackgroundLog, write_to
-    from serving.runtimes import open_runtime
+    from serving.loops import run
+    from serving.runtimes import open_runtime, usable_cores
     from serving.server import Server, ServerLimits
 
     write = write_to(STDERR)
@@ -132,7 +160,7 @@ def serve(
         write = in_turn(STDERR, write)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[BackgroundLog(write)])
     logging.getLogger("serving.access").disabled = not access_log
-    runtime = open_runtime(runtime_name, device)
+    runtime = open_runtime(runtime_name, device, threads=threads or usable_cores(), lanes=lanes)
     with open_zoo(context) as zoo:
         load = partial(
             load_plan, zoo, runtime, heads=heads, aliases=aliases, share=share, precision=cast("Asked", precision)
@@ -146,7 +174,9 @@ def serve(
             zoo,
             runtime,
             address=address or settings.server,
-            limits=ServerLimits(batching=Limits(max_rows=max_rows, max_waiting_rows=max_waiting_rows)),
+            limits=ServerLimits(
+                batching=Limits(max_rows=max_rows, max_waiting_rows=max_waiting_rows), cache_bytes=cache_mb << 20
+            ),
             share=share,
             watch=watch,
             watch_s=watch_s,
@@ -158,7 +188,7 @@ def serve(
                 access_log=access_log,
             ),
         )
-        asyncio.run(_run(make, load, as_json=as_json))
+        run(_run(make, load, as_json=as_json))
 
 
 def _front_ends(value: str) -> int:
@@ -173,6 +203,15 @@ def _front_ends(value: str) -> int:
         raise click.BadParameter(f"{value!r} is neither 'auto' nor a number of processes, for example 4.")
     if int(value) and not is_possible:
         raise click.BadParameter("front ends share memory as only Linux can; leave it at 0 here.")
+    return int(value)
+
+
+def _lanes(value: str) -> "Lanes":
+    """Read ``--lanes``."""
+    if value == "auto":
+        return "auto"
+    if not value.isascii() or not value.isdecimal() or not int(value):
+        raise click.BadParameter(f"{value!r} is neither 'auto' nor a number of lanes, for example 2.")
     return int(value)
 
 

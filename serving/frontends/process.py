@@ -22,6 +22,7 @@ from serving.frontends.remote import RemoteEngine
 from serving.frontends.settings import FrontEndSettings
 from serving.frontends.turns import in_turn
 from serving.logs import BackgroundLog, write_to
+from serving.loops import run
 from zoo import Zoo
 
 __all__ = ["LOG_FORMAT", "STDERR", "Assignment"]
@@ -94,7 +95,7 @@ def main(descriptors: list[str]) -> int:
     log = BackgroundLog(in_turn(STDERR, write_to(STDERR)))
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[log])
     logging.getLogger("serving.access").disabled = not assignment.settings.access_log
-    return asyncio.run(serve(assignment, Link(socket=socket.socket(fileno=ours), memory=memory)))
+    return run(serve(assignment, Link(socket=socket.socket(fileno=ours), memory=memory)))
 
 
 if __name__ == "__main__":
