@@ -151,3 +151,32 @@ def test_a_group_runs_where_its_tensors_lie_on_a_device_too() -> None:
     np.testing.assert_allclose(results[1], expected(1, arrays["tokens_NTD"]), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(alone, results[1])
     assert SCORES.name in group.run(heads, tensors)
+
+
+def test_heads_that_the_exporter_grouped_answer_as_each_does_alone() -> None:
+    import torch  # here, so that the other tests of this file start fast
+
+    from heads.base import Classify, Head
+    from heads.base.modules import make_head
+    from heads.base.recipe import Recipe
+    from zoo.export import export_stage
+
+    available = {
+        "tokens_NTD": TensorSpec(name="tokens_NTD", dtype="float32", shape=("N", "T", 8)),
+        "mask_NT": TensorSpec(name="mask_NT", dtype="int64", shape=("N", "T")),
+    }
+    example = {"tokens_NTD": torch.randn(3, 4, 8), "mask_NT": torch.ones(3, 4, dtype=torch.int64)}
+    declaration = Head(name="any", team="any", task=Classify(labels=("a", "b", "c")))
+    runtime, together, alone = OnnxRuntime("cpu"), [], []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        exported = export_stage(
+            make_head(declaration, Recipe(hidden=5), available).eval(), example=example, grouped=True
+        )
+        blobs = {artifact.blob: exported.artifact(form) for form, artifact in exported.manifest.artifacts.items()}
+        together.append(runtime.load_member(exported.manifest, blobs.__getitem__))
+        alone.append(runtime.load(exported.manifest, exported.artifact("onnx")))
+    arrays = {name: tensor.numpy() for name, tensor in example.items()}
+    results = together[0].group.run(together, arrays)["scores_NC"]
+    for result, each in zip(results, alone, strict=True):
+        np.testing.assert_allclose(result, each(arrays)["scores_NC"], rtol=1e-4, atol=1e-6)
