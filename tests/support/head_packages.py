@@ -24,6 +24,7 @@ class TeamFolder:
     attach: Any = "last"
     team: str = "mood"
     parity_tolerance: float = 1e-4
+    variant_tolerance: float = 0.01
     bounds: dict[str, float] = field(default_factory=lambda: {"accuracy": 0.9, "short/accuracy": 0.5})
 
     def __post_init__(self) -> None:
@@ -48,6 +49,7 @@ class TeamFolder:
             task=self.task,
             gate=Gate(bounds=self.bounds),
             parity_tolerance=self.parity_tolerance,
+            variant_tolerance=self.variant_tolerance,
         )
         return Package(head=head, folder=self.path)
 

@@ -50,11 +50,20 @@ def to_half(data: bytes) -> bytes | None:
     if not any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in converted.graph.initializer):
         return None
     del converted.graph.value_info[:]
+    _drop_repeated(converted.graph)
     sorted_model = onnx_ir.from_proto(converted)
     TopologicalSortPass()(sorted_model)  # the casts that were put in stand at the end
     proto = onnx_ir.to_proto(sorted_model)
     onnx.checker.check_model(proto)
     return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _drop_repeated(graph: onnx.GraphProto) -> None:
+    """Keep one of equal nodes: a weight that several float32 nodes read gets a cast from each, all of one name."""
+    nodes = {tuple(node.output): node for node in reversed(graph.node)}
+    kept = [node for node in graph.node if nodes[tuple(node.output)] is node]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def watched(data: bytes) -> bytes:

@@ -67,10 +67,8 @@ def export_stage(
     }
     _check_sizes(stage, traced, onnx=forms["onnx"][0], script=forms["torchscript"][0])
     for form in variants:
-        convert, tool = _CONVERTERS[form]
-        if data := convert(forms["onnx"][0]):
-            _check_numbers(stage, traced, form, data)
-            forms[form] = (data, tool())
+        if data := _converted(stage, traced, form, forms["onnx"][0]):
+            forms[form] = (data, _CONVERTERS[form][1]())
     if grouped and (data := to_group(stage, example)):
         forms["onnx-group"] = (data, f"{onnx_graph.made_by()} vmap")
     artifacts = {
@@ -147,17 +145,26 @@ def _check_sizes(stage: DeclaredModule, traced: Sequence[Tensor], *, onnx: bytes
                     )
 
 
-def _check_numbers(stage: DeclaredModule, traced: Sequence[Tensor], form: Format, data: bytes) -> None:
-    """Run a variant at telling sizes; how far its answers are from torch's is for the heads on it to measure."""
-    session = OnnxSession(half.watched(data) if form == "onnx-fp16" else data)
+def _converted(stage: DeclaredModule, traced: Sequence[Tensor], form: VariantFormat, onnx: bytes) -> bytes | None:
+    """Return a stage in another precision, and run it; how far its answers are from torch's, its heads measure."""
+    try:
+        data = _CONVERTERS[form][0](onnx)
+        if data:
+            _check_numbers(stage, traced, half.watched(data) if form == "onnx-fp16" else data)
+    except Exception as error:  # the converters and ONNX Runtime raise what their parts raise
+        raise ExportFailed(
+            f"Stage '{stage.name}' could not be had as {form}: {error}\nAdd it without that precision."
+        ) from error
+    return data
+
+
+def _check_numbers(stage: DeclaredModule, traced: Sequence[Tensor], data: bytes) -> None:
+    session = OnnxSession(data)
     for sizes in _telling_sizes(stage, traced):
         tensors = [resized(tensor, each, sizes) for each, tensor in zip(stage.inputs, traced, strict=True)]
         found = session({each.name: tensor.numpy() for each, tensor in zip(stage.inputs, tensors, strict=True)})
         if not all(np.isfinite(values).all() for values in found if values.dtype.kind == "f"):
-            raise ExportFailed(
-                f"Stage '{stage.name}' as {form} gives a NaN or an infinity at sizes {sizes}; its weights or what it "
-                "computes are beyond that precision. Add it without that precision."
-            )
+            raise ExportFailed(f"at sizes {sizes} there is a NaN or an infinity in it, where float32 has none.")
 
 
 def _telling_sizes(stage: DeclaredModule, traced: Sequence[Tensor]) -> list[dict[str, int]]:
