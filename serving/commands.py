@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from serving.plan import LoadedPlan, Plan
-    from serving.runtimes import Lanes
     from serving.precision import Asked
+    from serving.runtimes import Lanes
     from serving.server import Server
 
 __all__ = ["serve"]
@@ -68,9 +68,10 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    default=None,
+    default=lambda: _cores(),
+    show_default="one a core",
     metavar="N",
-    help="Threads that compute one stage together on the CPU, for example 2; by default one a core.",
+    help="Threads that compute one stage together on the CPU, for example 2.",
 )
 @click.option(
     "--lanes",
@@ -127,7 +128,7 @@ def serve(
     max_rows: int,
     max_waiting_rows: int,
     cache_mb: int,
-    threads: int | None,
+    threads: int,
     lanes: "Lanes",
     precision: str,
     share: bool,
@@ -150,7 +151,7 @@ def serve(
     from serving.loader import load_plan
     from serving.logs import BackgroundLog, write_to
     from serving.loops import run
-    from serving.runtimes import open_runtime, usable_cores
+    from serving.runtimes import open_runtime
     from serving.server import Server, ServerLimits
 
     write = write_to(STDERR)
@@ -160,7 +161,7 @@ def serve(
         write = in_turn(STDERR, write)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[BackgroundLog(write)])
     logging.getLogger("serving.access").disabled = not access_log
-    runtime = open_runtime(runtime_name, device, threads=threads or usable_cores(), lanes=lanes)
+    runtime = open_runtime(runtime_name, device, threads=threads, lanes=lanes)
     with open_zoo(context) as zoo:
         load = partial(
             load_plan, zoo, runtime, heads=heads, aliases=aliases, share=share, precision=cast("Asked", precision)
@@ -204,6 +205,13 @@ def _front_ends(value: str) -> int:
     if int(value) and not is_possible:
         raise click.BadParameter("front ends share memory as only Linux can; leave it at 0 here.")
     return int(value)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    from serving.runtimes import usable_cores
+
+    return usable_cores()
 
 
 def _lanes(value: str) -> "Lanes":

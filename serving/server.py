@@ -58,7 +58,9 @@ class Server:
         self._limits = limits or ServerLimits()
         self._asked = parse_address(address)
         self._front = _entrance(zoo, self._limits, front_ends)
-        self._engine = Engine(empty_plan(), runtime, self._limits.batching, share=share)
+        self._engine = Engine(
+            empty_plan(), runtime, self._limits.batching, cache_bytes=self._limits.cache_bytes, share=share
+        )
         self._watch = watch
         self._watcher = PlanWatcher(
             zoo.newest_promotion,

@@ -40,13 +40,15 @@ class ServerLimits:
     """What bounds a message, a request, and the end.
 
     ``batching`` bounds a batch and the queue. A request holds at most ``max_request_rows`` rows, and never more than
-    the queue. When the server stops, requests in flight have ``drain_s`` seconds to finish.
+    the queue. When the server stops, requests in flight have ``drain_s`` seconds to finish. ``cache_bytes`` of what
+    nodes gave are kept for inputs that come again.
     """
 
     batching: Limits = field(default_factory=Limits)
     max_message_bytes: int = 64 * 1024 * 1024
     max_request_rows: int = 1024
     drain_s: float = 20.0
+    cache_bytes: int = 256 << 20
 
 
 class Front:

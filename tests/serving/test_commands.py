@@ -96,6 +96,25 @@ def test_a_zoo_in_which_nothing_is_live_is_one_line_that_says_what_to_do(tmp_pat
     assert "zoo promote" in line
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("--lanes", "two"), ("--lanes", "0"), ("--threads", "0"), ("--cache-mb", "-1")]
+)
+def test_a_number_that_cannot_be_is_misuse_and_the_option_is_named(tiny: TinyZoo, option: str, value: str) -> None:
+    result = CliRunner().invoke(serve, ["--zoo", str(tiny.folder), option, value])
+    assert result.exit_code == 2
+    assert option in result.output
+
+
+def test_lanes_threads_and_cache_are_the_operators_to_choose(tiny: TinyZoo) -> None:
+    with (
+        serving(tiny.folder, "--lanes", "2", "--threads", "1", "--cache-mb", "0") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = predict_pb2_grpc.PredictServiceStub(channel)
+        request = predict_pb2.PredictRequest(text="hello", heads=[{"name": "intent"}])
+        assert stub.Predict(request).predictions[0].head == "intent"
+
+
 def test_an_unknown_device_is_refused(tiny: TinyZoo) -> None:
     result = CliRunner().invoke(serve, ["--zoo", str(tiny.folder), "--device", "tpu"])
     assert isinstance(result.exception, InvalidConfig)
