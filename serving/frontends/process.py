@@ -23,6 +23,7 @@ from serving.frontends.settings import FrontEndSettings
 from serving.frontends.turns import in_turn
 from serving.logs import BackgroundLog, write_to
 from serving.loops import run
+from serving.loops import run
 from zoo import Zoo
 
 __all__ = ["LOG_FORMAT", "STDERR", "Assignment"]

@@ -16,6 +16,7 @@ from hydrazoo.inference import open_inference_pb2_grpc
 
 from serving.batching import Limits
 from serving.errors import AddressUnavailable, UnknownModel
+from serving.frontends import FrontEndSettings
 from serving.plan import LoadedPlan
 from serving.server import Server, ServerLimits
 from tests.support.fake_runtime import FakeRuntime, expected, loaded_plan, served
@@ -33,11 +34,16 @@ def runtime() -> FakeRuntime:
     return FakeRuntime()
 
 
-@pytest.fixture
-def make(tmp_path: Path, runtime: FakeRuntime) -> Iterator[Callable[[], Server]]:
+@pytest.fixture(params=[0, 2], ids=["one process", "two front ends"])
+def make(request: pytest.FixtureRequest, tmp_path: Path, runtime: FakeRuntime) -> Iterator[Callable[[], Server]]:
     with Zoo.open(tmp_path, create=True) as zoo:
         yield lambda: Server(
-            zoo, runtime, address="localhost:0", limits=LIMITS, load=lambda **_: loaded_plan([INTENT, URGENCY], runtime)
+            zoo,
+            runtime,
+            address="localhost:0",
+            limits=LIMITS,
+            load=lambda **_: loaded_plan([INTENT, URGENCY], runtime),
+            front_ends=FrontEndSettings(count=request.param, zoo=str(tmp_path)),
         )
 
 
