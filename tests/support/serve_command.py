@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 STOPS_WITHIN_S = 30
 
@@ -20,6 +20,7 @@ class Serving:
 
     process: "subprocess.Popen[str]"
     started: dict[str, Any]
+    log_file: IO[str]
 
     @property
     def address(self) -> str:
@@ -29,6 +30,12 @@ class Serving:
         """Send a signal, and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(STOPS_WITHIN_S)
+
+    def log(self) -> str:
+        """Return what was logged; ask when it has stopped, since reading moves the place where it writes."""
+        assert self.process.returncode is not None
+        self.log_file.seek(0)
+        return self.log_file.read()
 
 
 def serve_arguments(zoo: Path, *options: str) -> list[str]:
@@ -53,7 +60,7 @@ def serving(zoo: Path, *options: str, log_to_pipe: bool = False) -> Iterator[Ser
                 process.wait(STOPS_WITHIN_S)
                 log.seek(0)
                 raise AssertionError(f"zoo serve did not start: {log.read()}")
-            yield Serving(process, json.loads(line))
+            yield Serving(process, json.loads(line), log)
         finally:
             if process.poll() is None:
                 process.terminate()
