@@ -47,6 +47,8 @@ class Place:
     """By path digest."""
     versions: Mapping[str, Mapping[str, Tensor]]
     """By version digest: the outputs of those that end here."""
+    last: bool
+    """Whether nothing is below it, and its own stage gives all that its versions answer with."""
     features: Mapping[str, Tensor]
     """What is kept for the nodes below; empty unless a body ends and heads begin here."""
 
@@ -107,12 +109,15 @@ class Places:
 
     def _add(self, root: Root, node: Node, way: tuple[Place, ...], above: Mapping[str, tuple[TensorSpec, int]]) -> None:
         available = {**above, **{spec.name: (spec, 0) for spec in node.stage.outputs}}
+        given = {spec.name for spec in node.stage.outputs}
+        versions = {version.digest: _outputs(version) for version in node.versions}
         place = Place(
             root=root,
             node=node,
             way=way,
             children={child.path: child for child in node.children},
-            versions={version.digest: _outputs(version) for version in node.versions},
+            versions=versions,
+            last=not node.children and all(given.issuperset(outputs) for outputs in versions.values()),
             features=dict(_features(node, available)),
         )
         self._by_path[root, node.path] = place

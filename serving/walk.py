@@ -137,28 +137,27 @@ class Walk:
 
     def _descend(self, place: Place, carried: Carried, spent: Spent) -> None:
         """Run the children of ``place`` that are wanted: heads of one group together, all others one by one."""
-        groups: dict[Group, list[tuple[Node, Member]]] = {}
+        groups: dict[Group, list[tuple[Place, Member]]] = {}
         for child in self._wanted_children(place):
             executable = self._means.loaded.executables[child.executable]
-            if isinstance(executable, Member) and not child.children:
-                groups.setdefault(executable.group, []).append((child, executable))
+            below = self._means.places.at(place.root, child.path)
+            if isinstance(executable, Member) and below.last:
+                groups.setdefault(executable.group, []).append((below, executable))
             else:
-                self._visit(self._place_of(child, place), carried, spent)
+                self._visit(below, carried, spent)
         for group, heads in groups.items():
-            self._visit_group(group, heads, place, carried, spent)
+            self._visit_group(group, heads, carried, spent)
 
-    def _visit_group(
-        self, group: Group, heads: Sequence[tuple[Node, Member]], place: Place, carried: Carried, spent: Spent
-    ) -> None:
+    def _visit_group(self, group: Group, heads: Sequence[tuple[Place, Member]], carried: Carried, spent: Spent) -> None:
         """Run heads of one group in as few operations as pay.
 
         Where that fails each runs by itself, so that none fails for the fault of another.
         """
         staying = set(self._staying(carried.rows))
         wanted: list[_GroupedHead] = []
-        for head, member in heads:
-            if rows := [position for position in self._wanting(head, carried) if position in staying]:
-                wanted.append(_GroupedHead(self._place_of(head, place), member, rows))
+        for place, member in heads:
+            if rows := [position for position in self._wanting(place.node, carried) if position in staying]:
+                wanted.append(_GroupedHead(place, member, rows))
         for call in split([head.rows for head in wanted]):
             together = [wanted[index] for index in call.heads]
             if not self._run_together(group, together, call.rows, carried, spent):
@@ -270,9 +269,6 @@ class Walk:
     def _wanted_children(self, place: Place) -> list[Node]:
         """Return the children of a node that anybody in the batch wants, however many it has."""
         return [child for path in self._at_node if (child := place.children.get(path))]
-
-    def _place_of(self, child: Node, place: Place) -> Place:
-        return self._means.places.at(place.root, child.path)
 
     def _wanting(self, node: Node, carried: Carried) -> list[int]:
         """Return which of the carried rows want something at ``node`` or below it."""

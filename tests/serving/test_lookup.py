@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ TAG = served("tag", ["body/0", "tag"])
 WITH_IDS = served(
     "with-ids", ["body/0", "body/1", "with-ids"], signature=Signature(inputs=(IDS, MASK), outputs=(TOTAL, IDS))
 )
-VERSIONS = (INTENT, URGENCY, DEEP, TAG)
+VERSIONS = (INTENT, URGENCY, DEEP, TAG, WITH_IDS)
 PLENTY = 1 << 20
 
 
@@ -41,6 +42,8 @@ def assert_right(answers: Answers, ids: Sequence[int], versions: Sequence[Served
     for version in versions:
         found = answers[version.digest][version.manifest.answer.output]
         np.testing.assert_array_equal(found, expected(version, ids))
+        if version is WITH_IDS:
+            np.testing.assert_array_equal(answers[version.digest]["ids_NT"], ids)
 
 
 def test_an_input_that_was_answered_runs_nothing() -> None:
@@ -190,3 +193,22 @@ def test_answers_are_the_same_with_a_cache_of_any_size_after_any_requests(
         for (versions, ids), each in zip(asked, answers, strict=True):
             assert_right(each, ids, versions)
         assert cache.nbytes <= max_bytes
+
+
+@settings(max_examples=60, deadline=None)
+@given(max_bytes=st.sampled_from([0, 6_000, PLENTY]), requests=REQUESTS)
+def test_the_memory_of_a_batch_shows_nowhere_when_lanes_use_it_again(
+    max_bytes: int, requests: list[list[tuple[list[int], list[int]]]]
+) -> None:
+    loaded, execution = execution_of(VERSIONS, FakeRuntime(), NodeCache(max_bytes))
+    batches = [
+        [(row(*ids), loaded.plan.routes([VERSIONS[index] for index in indices])[0]) for ids, indices in batch]
+        for batch in requests
+    ]
+    with ThreadPoolExecutor(2) as lanes:
+        answered = list(lanes.map(lambda batch: answer_all(execution, batch)[0], batches))
+    again = [answer_all(execution, batch)[0] for batch in batches]
+    for batch, answers, later in zip(requests, answered, again, strict=True):  # all of the buffers were used since
+        for (ids, indices), *both in zip(batch, answers, later, strict=True):
+            for each in both:
+                assert_right(each, ids, [VERSIONS[index] for index in indices])
