@@ -7,12 +7,12 @@ writer, which a full pipe can hold for ever.
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Lock, Thread
 
-__all__ = ["BackgroundLog", "write_to"]
+__all__ = ["BackgroundLog", "LineFormatter", "write_to"]
 
 RETRY_S = 0.05
 """How long a stream that takes nothing now, and does not block either, is left alone."""
@@ -79,6 +79,22 @@ class BackgroundLog(logging.Handler):
         if lost:
             lines.append(f"{lost} log lines were lost here: they came faster than they were read.")
         return lines, line is None
+
+
+class LineFormatter(logging.Formatter):
+    """Puts time, level and logger before a message, but for loggers whose messages are whole lines already.
+
+    Args:
+        whole: the names of these.
+    """
+
+    def __init__(self, whole: Collection[str] = ()) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+        self._whole = whole
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return record.getMessage() if record.name in self._whole else super().format(record)
 
 
 def write_to(descriptor: int) -> Callable[[bytes], None]:

@@ -130,6 +130,10 @@ class Spans(Protocol):
         """Record a request; it takes no time of the caller's."""
         ...
 
+    def close(self) -> None:
+        """Send what was recorded, and end."""
+        ...
+
 
 class AccessLog:
     """Writes the line when a request ends, whichever way, and counts it.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from serving.handlers.access import Ended
 
-__all__ = ["Tracing", "open_tracing"]
+__all__ = ["Tracing", "check_installed", "open_tracing"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,19 @@ class Child(NamedTuple):
     ended_s: float
 
 
+def check_installed(endpoint: str) -> None:
+    """See that spans can be made for a collector at ``endpoint``.
+
+    Raises:
+        InvalidConfig: OpenTelemetry is not installed; the text says how to.
+    """
+    if MISSING is not None:
+        raise InvalidConfig(
+            f"Tracing to {endpoint} needs OpenTelemetry, which is not installed here ({MISSING}). "
+            'Install it with: pip install "hydrazoo-platform[tracing]"; or serve without --trace-endpoint.'
+        )
+
+
 def open_tracing(endpoint: str) -> "Tracing":
     """Send spans to a collector.
 
@@ -60,11 +73,7 @@ def open_tracing(endpoint: str) -> "Tracing":
     Raises:
         InvalidConfig: OpenTelemetry is not installed.
     """
-    if MISSING is not None:
-        raise InvalidConfig(
-            f"Tracing to {endpoint} needs OpenTelemetry, which is not installed here ({MISSING}). "
-            'Install it with: pip install "hydrazoo-platform[tracing]"; or serve without --trace-endpoint.'
-        )
+    check_installed(endpoint)
     return Tracing(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
 
 
