@@ -15,6 +15,7 @@ from zoo.console import json_option, open_zoo, print_json, print_table, progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from serving.handlers.access import LogStyle
     from serving.plan import LoadedPlan, Plan
     from serving.precision import Asked
     from serving.runtimes import Lanes
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 STDERR = 2
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 @click.command()
@@ -113,7 +113,27 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
     help="How many processes talk to callers and prepare their inputs, beside the one that runs the stages, for "
     "example 4; with 0 it does that too. auto is 0 below 8 cores, then one for each 4.",
 )
-@click.option("--access-log/--no-access-log", default=True, show_default=True, help="A log line for each request.")
+@click.option(
+    "--access-log",
+    type=click.Choice(["text", "json", "off"]),
+    default="text",
+    show_default=True,
+    help="How the log line of each request is written; json has the whole digests.",
+)
+@click.option("--no-access-log", is_flag=True, help="The same as --access-log off.")
+@click.option(
+    "--metrics-address",
+    default="",
+    metavar="HOST:PORT",
+    help="Where Prometheus reads metrics, for example localhost:8702; port 0 takes a free one. Nowhere by default.",
+)
+@click.option(
+    "--trace-endpoint",
+    default="",
+    envvar=["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+    metavar="URL",
+    help="An OpenTelemetry collector that takes OTLP over gRPC, for example http://localhost:4317. None by default.",
+)
 @click.option("--print-plan", is_flag=True, help="Load, print what would be served, and exit.")
 @json_option
 @click.pass_context
@@ -135,7 +155,10 @@ def serve(
     watch: bool,
     watch_s: float,
     front_ends: int,
-    access_log: bool,
+    access_log: str,
+    no_access_log: bool,
+    metrics_address: str,
+    trace_endpoint: str,
     print_plan: bool,
     as_json: bool,
 ) -> None:
@@ -149,18 +172,24 @@ def serve(
     from serving.batching import Limits
     from serving.frontends import FrontEndSettings
     from serving.loader import load_plan
-    from serving.logs import BackgroundLog, write_to
+    from serving.handlers.access import ACCESS_LOGGER
+    from serving.logs import BackgroundLog, LineFormatter, write_to
     from serving.loops import run
     from serving.runtimes import open_runtime
     from serving.server import Server, ServerLimits
+    from serving.telemetry.spans import check_installed
 
     write = write_to(STDERR)
     if front_ends:
         from serving.frontends.turns import in_turn  # which not every system can import
 
         write = in_turn(STDERR, write)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[BackgroundLog(write)])
-    logging.getLogger("serving.access").disabled = not access_log
+    log_style = cast("LogStyle", "off" if no_access_log else access_log)
+    log = BackgroundLog(write)
+    log.setFormatter(LineFormatter([ACCESS_LOGGER] if log_style == "json" else ()))
+    logging.basicConfig(level=logging.INFO, handlers=[log])
+    if trace_endpoint:
+        check_installed(trace_endpoint)
     runtime = open_runtime(runtime_name, device, threads=threads, lanes=lanes)
     with open_zoo(context) as zoo:
         load = partial(
@@ -186,8 +215,10 @@ def serve(
                 zoo=settings.zoo,
                 database_url=settings.database_url,
                 blobs_url=settings.blobs_url,
-                access_log=access_log,
+                access_log=log_style,
+                trace_endpoint=trace_endpoint,
             ),
+            metrics_address=metrics_address,
         )
         run(_run(make, load, as_json=as_json))
 
@@ -236,10 +267,12 @@ async def _run(make: "Callable[..., Server]", load: "Callable[..., LoadedPlan]",
 def _tell(server: "Server", load_s: float, *, as_json: bool) -> None:
     """Say what is served, and where."""
     if as_json:
-        started = {"address": server.address, "load_s": round(load_s, 3)}
+        started = {"address": server.address, "metrics_address": server.metrics_address, "load_s": round(load_s, 3)}
         click.echo(json.dumps({**started, **plan_as_json(server.engine.plan)}))
         return
     _print_plan(server.engine.plan, as_json=False)
+    if server.metrics_address:
+        click.echo(f"Metrics on http://{server.metrics_address}/metrics")
     click.echo(f"Listening on {server.address}; loaded in {load_s:.1f} s. Ctrl-C stops.")
 
 

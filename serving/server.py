@@ -15,6 +15,7 @@ from serving.frontends.entrance import AnnouncedSwaps, Entrance
 from serving.loader import empty_plan, load_plan
 from serving.runtimes.base import Runtime
 from serving.watching import Load, PlanWatcher
+from serving.telemetry.endpoint import MetricsServer
 from zoo import Zoo
 
 __all__ = ["PLAN_SERVICE", "Server", "ServerLimits"]
@@ -38,6 +39,7 @@ class Server:
         watch: pick up promotions while it serves.
         watch_s: how often it looks for some.
         front_ends: where callers are talked to; by default in this process.
+        metrics_address: ``host:port`` where Prometheus reads the metrics; nowhere if it is empty.
     """
 
     def __init__(
@@ -52,11 +54,14 @@ class Server:
         watch: bool = True,
         watch_s: float = 0.5,
         front_ends: FrontEndSettings = IN_PROCESS,
+        metrics_address: str = "",
     ) -> None:
         self._zoo = zoo
         self._runtime = runtime
         self._limits = limits or ServerLimits()
         self._asked = parse_address(address)
+        self._metrics_asked = metrics_address
+        self._metrics: MetricsServer | None = None
         self._front = _entrance(zoo, self._limits, front_ends)
         self._engine = Engine(
             empty_plan(), runtime, self._limits.batching, cache_bytes=self._limits.cache_bytes, share=share
@@ -83,6 +88,9 @@ class Server:
             StageFailed: a stage does not load or does not run.
         """
         check_free(self._asked)
+        if self._metrics_asked:
+            self._metrics = MetricsServer(self._metrics_asked)
+            self._metrics.observe(self._engine, runtime=self._runtime.name, device=self._runtime.device)
         self._address = self._front.bind(self._asked)
         self._engine.start()
         await self._front.open(self._engine, runtime=self._runtime.name, device=self._runtime.device, loading=True)
@@ -99,6 +107,11 @@ class Server:
     def address(self) -> str:
         """Where it listens; the port is the one that was taken."""
         return str(self._address)
+
+    @property
+    def metrics_address(self) -> str:
+        """Where Prometheus reads the metrics; empty if nowhere."""
+        return self._metrics.address if self._metrics is not None else ""
 
     @property
     def engine(self) -> Engine:
@@ -151,11 +164,13 @@ class Server:
         self._watcher.close()
         await self._engine.close(0)
         await self._front.close()
+        if self._metrics is not None:
+            self._metrics.close()
 
 
 def _entrance(zoo: Zoo, limits: ServerLimits, settings: FrontEndSettings) -> Entrance:
     if not settings.count:
-        return Front(zoo, limits)
+        return Front(zoo, limits, access_log=settings.access_log, trace_endpoint=settings.trace_endpoint)
     from serving.frontends.supervisor import Supervisor  # which not every system can run
 
     return Supervisor(settings, limits)

@@ -24,6 +24,7 @@ from serving.handlers import (
     PredictHandler,
     RegistryHandler,
 )
+from serving.handlers.access import LogStyle, Spans
 from serving.plan import LoadedPlan
 from zoo import Zoo
 
@@ -58,12 +59,24 @@ class Front:
         zoo: what the registry service reads.
         limits: bounds of messages, requests and the queue, and of the end.
         share_port: let other processes listen on the same address; the kernel deals the callers out among them.
+        access_log: how each request's log line is written, if at all.
+        trace_endpoint: where spans are sent; nowhere if it is empty.
     """
 
-    def __init__(self, zoo: Zoo, limits: ServerLimits, *, share_port: bool = False) -> None:
+    def __init__(
+        self,
+        zoo: Zoo,
+        limits: ServerLimits,
+        *,
+        share_port: bool = False,
+        access_log: LogStyle = "text",
+        trace_endpoint: str = "",
+    ) -> None:
         self._zoo = zoo
         self._limits = limits
         self._share_port = share_port
+        self._access_log = access_log
+        self._spans = _spans(trace_endpoint)
         self._admission = Admission(loading=True)
 
     def bind(self, address: Address) -> Address:
@@ -129,13 +142,15 @@ class Front:
         """Leave at once; whatever is still in flight is cut off."""
         await self._grpc.stop(None)
         self._asker.close()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
         logger.info("stopped")
 
     def _services(self, engine: Answering, runtime: str, device: str) -> Services:
         waiting = self._limits.batching.max_waiting_rows
         rows = min(self._limits.max_request_rows, waiting)
         self._asker = Asker(engine, max_request_rows=rows, max_preparing_rows=waiting)
-        log = AccessLog(time.monotonic, counts=engine.statistics)
+        log = AccessLog(time.monotonic, counts=engine.statistics, spans=self._spans, style=self._access_log)
         return Services(
             inference=InferenceHandler(self._asker, self._admission, log),
             models=ModelsHandler(self._asker, self._admission, platform=f"hydrazoo_{runtime}", device=device),
@@ -143,6 +158,14 @@ class Front:
             registry=RegistryHandler(self._zoo, self._admission, log),
             max_request_rows=rows,
         )
+
+
+def _spans(endpoint: str) -> Spans | None:
+    if not endpoint:
+        return None
+    from serving.telemetry.spans import open_tracing  # which needs an extra
+
+    return open_tracing(endpoint)
 
 
 def _options(limits: ServerLimits, *, share_port: bool) -> list[tuple[str, int]]:

@@ -21,15 +21,15 @@ from serving.frontends.front import Front, ServerLimits
 from serving.frontends.remote import RemoteEngine
 from serving.frontends.settings import FrontEndSettings
 from serving.frontends.turns import in_turn
-from serving.logs import BackgroundLog, write_to
+from serving.handlers.access import ACCESS_LOGGER
+from serving.logs import BackgroundLog, LineFormatter, write_to
 from serving.loops import run
 from serving.loops import run
 from zoo import Zoo
 
-__all__ = ["LOG_FORMAT", "STDERR", "Assignment"]
+__all__ = ["STDERR", "Assignment"]
 
 STDERR = 2
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 LEFT, LOST = 0, 1
 """Exit codes: it was told to leave; its engine is gone."""
@@ -61,7 +61,13 @@ async def serve(assignment: Assignment, link: Link) -> int:
         first = asyncio.ensure_future(engine.has_plan.wait())
         await asyncio.wait([first, *leave], return_when=asyncio.FIRST_COMPLETED)
         if engine.has_plan.is_set():
-            front = Front(zoo, assignment.limits, share_port=True)
+            front = Front(
+                zoo,
+                assignment.limits,
+                share_port=True,
+                access_log=place.access_log,
+                trace_endpoint=place.trace_endpoint,
+            )
             front.bind(parse_address(assignment.address))
             await front.open(engine, runtime=assignment.runtime, device=assignment.device, loading=True)
             following = asyncio.ensure_future(_follow(engine, front))
@@ -94,8 +100,8 @@ def main(descriptors: list[str]) -> int:
     ours, memory = map(int, descriptors)
     assignment = ASSIGNMENT.validate_json(sys.stdin.buffer.read())
     log = BackgroundLog(in_turn(STDERR, write_to(STDERR)))
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[log])
-    logging.getLogger("serving.access").disabled = not assignment.settings.access_log
+    log.setFormatter(LineFormatter([ACCESS_LOGGER] if assignment.settings.access_log == "json" else ()))
+    logging.basicConfig(level=logging.INFO, handlers=[log])
     return run(serve(assignment, Link(socket=socket.socket(fileno=ours), memory=memory)))
 
 

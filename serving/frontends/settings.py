@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
+from serving.handlers.access import LogStyle
+
 __all__ = ["STATE", "FrontEndSettings", "State", "automatic_count"]
 
 FEWEST_CORES = 8
@@ -23,8 +25,10 @@ class FrontEndSettings:
     """The zoo's folder."""
     database_url: str = ""
     blobs_url: str = ""
-    access_log: bool = True
-    """Whether each request gets a log line."""
+    access_log: LogStyle = "text"
+    """How each request's log line is written, if at all."""
+    trace_endpoint: str = ""
+    """Where spans are sent; nowhere if it is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyZoo:
 
 @pytest.fixture(scope="module", params=[0, 2], ids=["one process", "two front ends"])
 def server(request: pytest.FixtureRequest, tiny: TinyZoo) -> Iterator[Running]:
-    front_ends = FrontEndSettings(count=request.param, zoo=str(tiny.folder), access_log=False)
+    front_ends = FrontEndSettings(count=request.param, zoo=str(tiny.folder), access_log="off")
     with (
         Zoo.open(tiny.folder) as zoo,
         running(
