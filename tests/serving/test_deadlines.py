@@ -56,7 +56,7 @@ def test_a_thousand_requests_answered_in_time_set_one_timer() -> None:
             timers.append(delay)
             return call_later(delay, *rest, **more)
 
-        loop.call_later = noted  # type: ignore[method-assign]
+        loop.call_later = noted  # type: ignore[method-assign, assignment]
         deadlines = Deadlines(loop.time, lambda _: None)
         for _ in range(1000):
             each = request(loop.time() + 10)
