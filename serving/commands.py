@@ -171,13 +171,12 @@ def serve(
     """
     from serving.batching import Limits
     from serving.frontends import FrontEndSettings
-    from serving.loader import load_plan
     from serving.handlers.access import ACCESS_LOGGER
+    from serving.loader import load_plan
     from serving.logs import BackgroundLog, LineFormatter, write_to
     from serving.loops import run
     from serving.runtimes import open_runtime
     from serving.server import Server, ServerLimits
-    from serving.telemetry.spans import check_installed
 
     write = write_to(STDERR)
     if front_ends:
@@ -189,6 +188,8 @@ def serve(
     log.setFormatter(LineFormatter([ACCESS_LOGGER] if log_style == "json" else ()))
     logging.basicConfig(level=logging.INFO, handlers=[log])
     if trace_endpoint:
+        from serving.telemetry.spans import check_installed  # which loads OpenTelemetry
+
         check_installed(trace_endpoint)
     runtime = open_runtime(runtime_name, device, threads=threads, lanes=lanes)
     with open_zoo(context) as zoo:

@@ -14,8 +14,8 @@ from serving.frontends import Front, FrontEndSettings, ServerLimits
 from serving.frontends.entrance import AnnouncedSwaps, Entrance
 from serving.loader import empty_plan, load_plan
 from serving.runtimes.base import Runtime
-from serving.watching import Load, PlanWatcher
 from serving.telemetry.endpoint import MetricsServer
+from serving.watching import Load, PlanWatcher
 from zoo import Zoo
 
 __all__ = ["PLAN_SERVICE", "Server", "ServerLimits"]
