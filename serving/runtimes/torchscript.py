@@ -44,6 +44,9 @@ class TorchScriptExecutable:
 class TorchScriptRuntime:
     """Runs TorchScript stages; see ``Runtime``. Float32 is computed as float32 (no TF32).
 
+    Lanes work, since a module may be called from several threads. What they bring was not measured: each lane's thread
+    has as many helpers of its own in torch, so on the CPU they compete for the cores.
+
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
         threads: that torch computes one operation with, in this whole process.
