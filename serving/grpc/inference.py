@@ -7,6 +7,7 @@ from importlib.metadata import version
 from hydrazoo.inference import open_inference_pb2 as pb
 from hydrazoo.inference import open_inference_pb2_grpc
 
+from serving.errors import InvalidRequest
 from serving.grpc import model_messages
 from serving.grpc.caller import caller_of
 from serving.grpc.guard import Context, Malformed
@@ -83,7 +84,18 @@ class InferenceService(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Answer one request."""
-        decoded = infer_request(request, caller_of(context), max_rows=self._max_rows)
+        caller = caller_of(context)
+        try:
+            decoded = infer_request(request, caller, max_rows=self._max_rows)
+        except InvalidRequest as error:
+            self._inference.refuse(
+                error,
+                model=request.model_name,
+                version=request.model_version,
+                request_id=request.id,
+                call=caller.context,
+            )
+            raise
         deadline = deadline_of(context, self._clock, at_most_s=timeout_s(request))
         return infer_response(request, await self._inference.infer(decoded, deadline=deadline))
 

@@ -94,6 +94,8 @@ def _where_time_went(done: VersionStatistics) -> pb.InferStatistics:
         compute_input=_duration(done.compute_input),
         compute_infer=_duration(done.compute_infer),
         compute_output=_duration(done.compute_output),
+        cache_hit=_duration(done.cache_hit),
+        cache_miss=_duration(done.cache_miss),
     )
 
 

@@ -7,16 +7,16 @@ from typing import TypeAlias
 from hydrazoo.predict.v1 import predict_pb2 as pb
 from hydrazoo.predict.v1 import predict_pb2_grpc
 
-from serving.bounds import check_count
+from serving.bounds import MAX_HEADS, check_count
 from serving.errors import InvalidRequest, Unavailable
 from serving.grpc.as_done import as_done
-from serving.grpc.caller import caller_of
+from serving.grpc.caller import Caller, caller_of
 from serving.grpc.guard import Context
 from serving.grpc.predict_messages import predict_request, write_refusal, write_response
 from serving.grpc.status import Refusal, refusal
 from serving.grpc.timing import deadline_of
 from serving.handlers import PredictHandler
-from serving.handlers.predict import PredictResponse
+from serving.handlers.predict import HeadChoice, PredictRequest, PredictResponse
 
 __all__ = ["PredictService"]
 
@@ -45,10 +45,20 @@ class PredictService(predict_pb2_grpc.PredictServiceServicer):
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         """Answer one input with every head that the request names."""
         deadline = deadline_of(context, self._clock)
-        decoded = predict_request(request, caller_of(context))
+        decoded = self._decoded(request, caller_of(context))
         response = pb.PredictResponse()
         write_response(response, await self._handler.predict(decoded, deadline=deadline))
         return response
+
+    def _decoded(self, request: pb.PredictRequest, caller: Caller) -> PredictRequest:
+        try:
+            return predict_request(request, caller)
+        except InvalidRequest as error:
+            choices = [HeadChoice(head=head.name, version=str(head.number or head.alias)) for head in request.heads]
+            self._handler.refuse(
+                error, choices=choices[:MAX_HEADS], request_id=request.request_id, call=caller.context
+            )
+            raise
 
     async def PredictStream(
         self, requests: AsyncIterator[pb.PredictStreamRequest], context: Context
@@ -58,7 +68,7 @@ class PredictService(predict_pb2_grpc.PredictServiceServicer):
 
         async def answer(one: pb.StreamedRequest) -> Outcome:
             try:
-                decoded = predict_request(one.request, caller)
+                decoded = self._decoded(one.request, caller)
                 deadline = self._deadline(until, one.timeout_us)
                 return one.id, await self._handler.predict(decoded, deadline=deadline)
             except Exception as error:

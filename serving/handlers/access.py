@@ -6,11 +6,13 @@ The same entry is counted, and becomes spans if the caller's trace is recorded.
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from serving.counts import OK
+from serving.errors import ServingError
 from serving.handlers.asked import Asked
 from serving.handlers.call import CallContext
 from serving.plan import ServedVersion
@@ -165,6 +167,24 @@ class AccessLog:
         """Return a context that yields the entry of one request; it is logged and counted at the end."""
         entry = Entry(rpc=rpc, request_id=request_id, call=call, trace=Trace(arrived_s=self._clock()))
         return _Request(entry, self._end)
+
+    def refuse(
+        self, rpc: str, request_id: str, call: CallContext, heads: str, find: Callable[[], Sequence[Asked]], why: str
+    ) -> None:
+        """Log and count a request that could not even be decoded.
+
+        Args:
+            rpc: what was called.
+            request_id: the caller's.
+            call: who called.
+            heads: what was asked, in the caller's words.
+            find: finds out what that means, or raises ServingError.
+            why: the code of the error.
+        """
+        entry = Entry(rpc=rpc, request_id=request_id, call=call, heads=heads, trace=Trace(arrived_s=self._clock()))
+        with suppress(ServingError):
+            entry.asked = find()
+        self._end(entry, why)
 
     def _end(self, entry: Entry, code: str) -> None:
         ended = Ended(entry=entry, code=code, began_s=entry.trace.arrived_s, ended_s=self._clock())

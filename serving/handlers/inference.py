@@ -19,6 +19,7 @@ from serving.handlers.call import NOBODY, CallContext
 from serving.handlers.shadowing import Shadowing
 from serving.plan import LoadedPlan
 from serving.runtimes.base import Arrays
+from serving.statistics import outcome
 from zoo.errors import Undecodable
 from zoo.manifest import TensorSpec
 from zoo.preprocessing.row import Raw
@@ -65,6 +66,13 @@ class InferenceHandler:
         self._admission = admission
         self._log = log
         self._shadowing = Shadowing(lambda *row: asker.engine.statistics.record_shadow(*row), time.monotonic)
+
+    def refuse(self, error: Exception, *, model: str, version: str, request_id: str, call: CallContext) -> None:
+        """Log and count a request that could not be decoded, for the versions that it asked if there are such."""
+        plan = self._asker.engine.plan
+        self._log.refuse(
+            "ModelInfer", request_id, call, model, lambda: asked_heads(plan, model, version), outcome(error)
+        )
 
     async def infer(self, request: InferRequest, *, deadline: float | None) -> InferResponse:
         """Answer a request.

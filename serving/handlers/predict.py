@@ -14,6 +14,7 @@ from serving.handlers.asking import Answered, Asker
 from serving.handlers.call import NOBODY, CallContext
 from serving.handlers.shadowing import Shadowing
 from serving.plan import Plan
+from serving.statistics import outcome
 from zoo.answers import Decoded, decode
 from zoo.preprocessing.row import Raw
 
@@ -94,6 +95,13 @@ class PredictHandler:
     async def wait_until_draining(self) -> None:
         """Return when no further requests are let in."""
         await self._admission.wait_until_closed()
+
+    def refuse(
+        self, error: Exception, *, choices: Sequence[HeadChoice], request_id: str, call: CallContext
+    ) -> None:
+        """Log and count a request that could not be decoded, for the versions that it asked if there are such."""
+        plan, heads = self._asker.engine.plan, "+".join(choice.head for choice in choices)
+        self._log.refuse("Predict", request_id, call, heads, lambda: _asked(plan, choices), outcome(error))
 
     async def predict(self, request: PredictRequest, *, deadline: float | None) -> PredictResponse:
         """Answer a request with every head that it names, or fail as a whole.
