@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import TypeVar
 
-from serving.batching import Limits, Priority
-from serving.board import TOO_LATE
+from serving.batching import CostModel, Limits, Priority
+from serving.board import TOO_LATE, Recorder
 from serving.cache import NodeCache
 from serving.deadlines import Deadlines
 from serving.dispatch import Dispatch
@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 CACHE_BYTES = 256 * 1024 * 1024
 
+RECORDED_WIDTH = 16
+"""At which width a recorded trace says what a token costs: that of a short text."""
+
 LOADING = "The server is still loading; try again in a moment."
 STOPPING = "The server is stopping and takes nothing new; try again in a moment, or another one."
 NOT_BEGUN = "The server stops, and the rows did not begin within {:g} s. Try again in a moment, or another server."
@@ -47,6 +50,7 @@ class Engine:
         clock: monotonic seconds; deadlines are in its terms.
         cache_bytes: how much of what the nodes gave is kept for inputs that come again; 0 for nothing.
         share: whether identical rows in flight run once; off to compare with.
+        recorder: told of each row that is queued, and at the end what nodes cost, if there is one.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Engine:
         *,
         cache_bytes: int = CACHE_BYTES,
         share: bool = True,
+        recorder: Recorder | None = None,
     ) -> None:
         self.statistics = Statistics(time.time)
         self._runtime = runtime
@@ -65,7 +70,11 @@ class Engine:
         self._cache = NodeCache(cache_bytes)
         self._current = PinnedPlan(loaded, runtime, clock, self._cache)
         self._plans = {loaded: self._current}
-        self._dispatch = Dispatch(runtime.lanes, limits or Limits(), clock, self.statistics, share=share)
+        self._prepared: PinnedPlan | None = None
+        self._dispatch = Dispatch(
+            runtime.lanes, limits or Limits(), clock, self.statistics, share=share, recorder=recorder
+        )
+        self._recorder = recorder
         self._board = self._dispatch.board
         self._deadlines = Deadlines(clock, self._expire)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -100,9 +109,16 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._dispatch.lanes.start()
 
+    def prepare(self, loaded: LoadedPlan) -> None:
+        """Make what answering with a plan needs, so that a swap is a moment; called in a thread, just before."""
+        self._prepared = PinnedPlan(loaded, self._runtime, self._clock, self._cache)
+
     def swap(self, loaded: LoadedPlan) -> None:
         """Answer new requests with another plan; those that began with the old one finish on it."""
         before = self._current
+        if self._prepared is not None and self._prepared.loaded is loaded:
+            self._plans.setdefault(loaded, self._prepared)
+        self._prepared = None
         self._current = self._pinned(loaded)
         self._release(before)
         versions = {version.digest for each in self._plans for version in each.plan.versions}
@@ -229,6 +245,8 @@ class Engine:
             await self._dispatch.stopped.wait()
         self._dispatch.lanes.join()
         self._deadlines.close()
+        if self._recorder is not None:
+            self._recorder.costs(_lines(self._dispatch.costs, self.plan))
 
     async def wait_until_stopped(self) -> None:
         """Return when the last lane has ended: after ``close``, or on an error of its own."""
@@ -279,3 +297,12 @@ class Engine:
 
     def _expire(self, request: Request) -> None:
         request.fail(DeadlineExceeded(TOO_LATE))
+
+
+def _lines(costs: CostModel, plan: Plan) -> dict[str, tuple[float, float]]:
+    """Return by path what each node costs: seconds for each run, and for each token of rows of a common width."""
+    lines = {}
+    for node in (node for root in plan.roots for node in root.node.walk()):
+        fixed_s = costs.predict_s(node.path, 0, RECORDED_WIDTH)
+        lines[node.path] = fixed_s, (costs.predict_s(node.path, 1, RECORDED_WIDTH) - fixed_s) / RECORDED_WIDTH
+    return lines

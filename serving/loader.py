@@ -158,7 +158,10 @@ def _with_aliases(
         for version in target.versions():
             aliases.setdefault(version.digest, {})
         aliases[target.live.digest][target.alias] = target.epoch
-    fresh = {digest: replace(known[digest], aliases=leading) for digest, leading in aliases.items()}
+    fresh = {
+        digest: known[digest] if known[digest].aliases == leading else replace(known[digest], aliases=leading)
+        for digest, leading in aliases.items()
+    }
     return [target.over(fresh) for target in targets], list(fresh.values())
 
 

@@ -1,9 +1,10 @@
 """Freed memory goes back to the machine."""
 
 import ctypes
+import gc
 from collections.abc import Callable
 
-__all__ = ["give_back_memory"]
+__all__ = ["give_back_memory", "settle_memory"]
 
 
 def give_back_memory() -> None:
@@ -12,6 +13,16 @@ def give_back_memory() -> None:
     Without it the heap keeps the holes that the stages of an old plan left, and each swap may add to them.
     """
     _trim(0)
+
+
+def settle_memory() -> None:
+    """Let the cycle collector pass over all that there is now, and look at what comes after alone.
+
+    A plan of a thousand heads is so many objects that looking at them takes longer than a batch. What is freed, is
+    freed by its reference count as before. It concerns the whole process, so it is for the one that owns it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _find_trim() -> Callable[[int], int]:

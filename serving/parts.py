@@ -4,6 +4,7 @@ What the plan before has is not read again. A version whose parts cannot be had 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from serving.errors import StageFailed
 from serving.plan import LoadedPlan, Precision, ServedVersion, steps_of
@@ -48,20 +49,9 @@ class Parts:
         """Read the manifests of the versions and of their stages, and choose what each computes in."""
         for version in wanted:
             with _Noting(self.failed, (version.digest,)):
-                known = self.versions.get(version.digest)
-                manifest = known.manifest if known else self._zoo.manifest(version)
-                for ref in manifest.stages:
-                    if ref.digest not in self.stages:
-                        self.stages[ref.digest] = self._zoo.stage(ref.digest)
-                self.versions[version.digest] = ServedVersion(
-                    head=version.head,
-                    number=version.number,
-                    digest=version.digest,
-                    preprocessing=known.preprocessing if known else manifest.preprocessing.content_digest(),
-                    manifest=manifest,
-                    aliases={},
-                    precision=self._precision(manifest, precision),
-                )
+                known = self.versions.get(version.digest) or self._read(version)
+                chosen = self._precision(known.manifest, precision)
+                self.versions[version.digest] = known if chosen == known.precision else replace(known, precision=chosen)
 
     def load(self, wanted: Iterable[str], progress: Progress) -> None:
         """Load the stages and preprocessors of the versions of these digests, but for those that are loaded."""
@@ -83,6 +73,20 @@ class Parts:
                 with _Noting(self.failed, (version.digest,)):
                     spec = version.manifest.preprocessing
                     self.preprocessors[version.preprocessing] = load_preprocessor(spec, self._zoo.blobs.get)
+
+    def _read(self, version: Version) -> ServedVersion:
+        manifest = self._zoo.manifest(version)
+        for ref in manifest.stages:
+            if ref.digest not in self.stages:
+                self.stages[ref.digest] = self._zoo.stage(ref.digest)
+        return ServedVersion(
+            head=version.head,
+            number=version.number,
+            digest=version.digest,
+            preprocessing=manifest.preprocessing.content_digest(),
+            manifest=manifest,
+            aliases={},
+        )
 
     def _precision(self, manifest: VersionManifest, asked: Asked) -> Precision:
         return choose(manifest, asked, self._runtime.device) if self._runtime.format == "onnx" else "fp32"

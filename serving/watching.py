@@ -47,6 +47,10 @@ class Swapping(Protocol):
         """The plan that runs."""
         ...
 
+    def prepare(self, loaded: LoadedPlan) -> None:
+        """Make what answering with a plan needs; called in a thread."""
+        ...
+
     def swap(self, loaded: LoadedPlan) -> None:
         """Answer new requests with another plan."""
         ...
@@ -189,6 +193,7 @@ class PlanWatcher:
 
     async def _swap(self, loaded: LoadedPlan, began_s: float) -> None:
         before = self._engine.loaded
+        await self._in_thread(partial(self._engine.prepare, loaded))
         self._engine.swap(loaded)
         now_s = self._clock()
         complete = not loaded.failures

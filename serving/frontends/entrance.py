@@ -72,6 +72,10 @@ class AnnouncedSwaps:
         """The plan that runs."""
         return self._engine.loaded
 
+    def prepare(self, loaded: LoadedPlan) -> None:
+        """Make what answering with a plan needs; in a thread."""
+        self._engine.prepare(loaded)
+
     def swap(self, loaded: LoadedPlan) -> None:
         """Answer new requests with another plan, wherever they come in."""
         self._engine.swap(loaded)

@@ -31,6 +31,9 @@ class Engine:
         self.loaded = empty_plan()
         self.jobs = 0
 
+    def prepare(self, loaded: LoadedPlan) -> None:
+        """Nothing to make."""
+
     def swap(self, loaded: LoadedPlan) -> None:
         self.loaded = loaded
 
