@@ -11,21 +11,26 @@ __all__ = ["PRIOR_FIXED_S", "PRIOR_PER_TOKEN_S", "CostModel"]
 PRIOR_FIXED_S = 100e-6
 """Taken for a node that never ran, with ``PRIOR_PER_TOKEN_S``; low, so that nobody is refused out of ignorance."""
 
-PRIOR_PER_TOKEN_S = 1e-6
+PRIOR_PER_TOKEN_S = 400e-9
+"""Little next to the fixed part: larger batches look cheap until they are tried, and so they are tried."""
 
 FORGET = 0.99
 """What an observation still weighs after the next one: the last hundred or so count."""
 
-LEAN = 0.25
+LEAN = 1.0
 """What each of two imagined runs on the coarser line weighs, where a run that was seen weighs 1."""
 
-IMAGINED_ROWS = (1, 8)
+IMAGINED_SPAN = 8
+"""The imagined runs have as many tokens as the mean of those that were seen, and this part of it."""
 
-OUTLIER = 4.0
+OUTLIER = 3.0
 """A run this many times longer or shorter than predicted counts as that much longer or shorter, and no more …"""
 
 BELIEVED_AFTER = 3
-"""… unless so many in a row say the same: then the line begins anew."""
+"""… unless so many in a row say the same: then the line begins anew …"""
+
+SURE_AFTER = 5
+"""… or it has not seen as many runs as this, and cannot tell."""
 
 
 class CostModel:
@@ -92,7 +97,7 @@ class _Line:
         self._w = self._n = self._x = self._wy = self._y = 0.0
         self._strikes = 0
 
-    def observe(self, tokens: int, seconds: float, coarser: "_Line", width: int) -> None:
+    def observe(self, tokens: int, seconds: float, coarser: "_Line") -> None:
         """Count a run, and fit again."""
         seconds = self._believed(tokens, seconds)
         self._w = self._w * FORGET + 1 / tokens
@@ -100,33 +105,35 @@ class _Line:
         self._x = self._x * FORGET + tokens
         self._wy = self._wy * FORGET + seconds / tokens
         self._y = self._y * FORGET + seconds
-        self._fit(coarser, width)
+        self._fit(coarser)
 
     def _believed(self, tokens: int, seconds: float) -> float:
         """Return what a run counts as; an outlier that comes often enough ends what was believed before."""
         predicted_s = self.fixed_s + self.per_token_s * tokens
         nearest = min(max(seconds, predicted_s / OUTLIER), predicted_s * OUTLIER)
-        if nearest == seconds:
+        if nearest == seconds or self._n < SURE_AFTER:
             self._strikes = 0
             return seconds
         way = 1 if seconds > nearest else -1
         self._strikes = self._strikes + way if self._strikes * way > 0 else way
-        if not self._n or abs(self._strikes) == BELIEVED_AFTER:
-            self._w = self._n = self._x = self._wy = self._y = 0.0
-            self._strikes = 0
-            return seconds
-        return nearest
+        if abs(self._strikes) < BELIEVED_AFTER:
+            return nearest
+        self._w = self._n = self._x = self._wy = self._y = 0.0
+        self._strikes = 0
+        return seconds
 
-    def _fit(self, coarser: "_Line", width: int) -> None:
+    def _fit(self, coarser: "_Line") -> None:
+        """Fit the sums and the imagined runs, which are on the coarser line, moved to the height of what was seen."""
         w, n, x, wy, y = self._w, self._n, self._x, self._wy, self._y
-        for rows in IMAGINED_ROWS:
-            tokens = rows * width
-            seconds = coarser.fixed_s + coarser.per_token_s * tokens
-            w += LEAN / tokens
-            n += LEAN
-            x += LEAN * tokens
-            wy += LEAN * seconds / tokens
-            y += LEAN * seconds
+        mean = x / n
+        height = y / (coarser.fixed_s * n + coarser.per_token_s * x)
+        for tokens in (mean, mean / IMAGINED_SPAN):
+            seconds = height * (coarser.fixed_s + coarser.per_token_s * tokens)
+            w += LEAN / mean
+            n += LEAN * tokens / mean
+            x += LEAN * tokens * tokens / mean
+            wy += LEAN * seconds / mean
+            y += LEAN * seconds * tokens / mean
         per_token_s = (w * y - n * wy) / (w * x - n * n)  # the imagined runs differ in tokens: this is never 0 / 0
         fixed_s = (wy - per_token_s * n) / w
         if per_token_s < 0:
@@ -147,18 +154,21 @@ class _Node:
         self._once: set[int] = set()
 
     def observe(self, rows: int, width: int, seconds: float) -> None:
-        bucket = _bucket(width)
-        line = self.lines.get(bucket)
-        if line is None:
-            if bucket not in self._once:
-                self._once.add(bucket)  # a first run compiles, allocates and warms caches: it says nothing
-                return
-            self._once.discard(bucket)
-            line = self.lines[bucket] = _Line(self.line.fixed_s, self.line.per_token_s)
+        # The first run of a node or a width compiles, allocates and warms caches: it says nothing of the next one.
         if self.line is PRIOR:
             self.line = _Line(PRIOR_FIXED_S, PRIOR_PER_TOKEN_S)
-        self.line.observe(rows * width, seconds, PRIOR, width)
-        line.observe(rows * width, seconds, self.line, width)
+            return
+        self.line.observe(rows * width, seconds, PRIOR)
+        bucket = _bucket(width)
+        line = self.lines.get(bucket)
+        if line is not None:
+            line.observe(rows * width, seconds, self.line)
+        elif bucket in self._once:
+            self._once.discard(bucket)
+            line = self.lines[bucket] = _Line(self.line.fixed_s, self.line.per_token_s)
+            line.observe(rows * width, seconds, self.line)
+        else:
+            self._once.add(bucket)
 
 
 PRIOR = _Line(PRIOR_FIXED_S, PRIOR_PER_TOKEN_S)

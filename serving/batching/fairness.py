@@ -1,28 +1,46 @@
 """Whose turn it is: weighted deficit round robin, in predicted seconds of the device.
 
 Each team has an account: the seconds that its rows took, divided by its weight. The turn is that of the waiting team
-with the lowest account, so teams that wait are served in proportion to their weights, one row's cost more or less.
-What a team takes while nobody else waits costs it nothing, since the level rises with it. A team that comes back is
-lifted to ``burst_s`` below the level: it cannot save up more than that.
+with the lowest account, so teams that wait are served in proportion to their weights, one batch more or less. What a
+team takes while nobody else waits costs it nothing, since the level rises with it. A team that comes back when
+nothing of it waited is moved to the level, or to ``burst_s`` below it: it saves up no more, and has no old debts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from serving.batching.limits import Limits
 
-__all__ = ["Accounts"]
+__all__ = ["Account", "Accounts", "Part"]
 
 FADE = 0.02
-"""How far the remembered time of a team's rows goes towards that of its last ones, if these were quicker."""
+"""How far what is remembered of a team's rows goes towards its last ones, where these are less."""
 
 
-class _Account:
-    __slots__ = ("asked_s", "peak_s", "taken_s")
+@dataclass(slots=True)
+class Part:
+    """A team's part in one batch: what it is charged, and what its rows are by themselves."""
 
-    def __init__(self, taken_s: float, asked_s: float) -> None:
-        self.taken_s = taken_s
-        self.asked_s = asked_s
-        self.peak_s = 0.0
+    charge_s: float = 0.0
+    alone_s: float = 0.0
+    work_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Account:
+    """One team's.
+
+    Attributes:
+        taken_s: seconds of the device over its weight; it means something next to the other accounts alone.
+        asked_s: when its last row came.
+        alone_s: how long the rows that it has in a batch take by themselves: the most of late; 0 if none ran yet.
+        work_s: what these rows are in the largest batches.
+    """
+
+    taken_s: float
+    asked_s: float
+    alone_s: float = 0.0
+    work_s: float = 0.0
 
 
 class Accounts:
@@ -30,73 +48,51 @@ class Accounts:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, Account] = {}
         self._level_s = 0.0
 
     def __len__(self) -> int:
         return len(self._accounts)
 
-    def taken_s(self, team: str) -> float:
-        """Return the account of a team that waits."""
-        return self._accounts[team].taken_s
+    def __getitem__(self, team: str) -> Account:
+        return self._accounts[team]
 
     def asks(self, team: str, now_s: float, *, first: bool) -> None:
         """Note that a team's row came; ``first`` if none of its rows waits."""
         account = self._accounts.get(team)
         if account is None:
             self._forget_idle(now_s)
-            account = self._accounts[team] = _Account(self._lowest_s(team), now_s)
+            account = self._accounts[team] = Account(self._lowest_s(team), now_s)
         elif first:
-            account.taken_s = max(account.taken_s, self._lowest_s(team))
+            account.taken_s = min(max(account.taken_s, self._lowest_s(team)), self._level_s)
         account.asked_s = now_s
 
-    def charge(self, charges: Mapping[str, float], peaks: Mapping[str, float], waiting: Iterable[str]) -> None:
-        """Book a batch.
+    def book(self, parts: dict[str, Part], waiting: Iterable[str]) -> None:
+        """Charge the teams for a batch.
 
         Args:
-            charges: by team, its part of the batch's seconds.
-            peaks: by team, how long its rows would have taken by themselves.
-            waiting: the teams that had rows waiting when the batch left, those of ``charges`` included.
+            parts: by team, its part of the batch.
+            waiting: the teams that had rows waiting when the batch was chosen, those of ``parts`` included.
         """
         lowest_s = min((self._accounts[team].taken_s for team in waiting), default=self._level_s)
         self._level_s = max(self._level_s, lowest_s)
-        for team, seconds in charges.items():
+        for team, part in parts.items():
             account = self._accounts[team]
-            account.taken_s += seconds / self._limits.weight(team)
-            account.peak_s = max(peaks[team], account.peak_s + FADE * (peaks[team] - account.peak_s))
+            account.taken_s += part.charge_s / self._limits.weight(team)
+            alone_s = max(part.alone_s, part.charge_s)
+            account.alone_s = max(alone_s, account.alone_s + FADE * (alone_s - account.alone_s))
+            account.work_s = max(part.work_s, account.work_s + FADE * (part.work_s - account.work_s))
 
-    def turn(self, waiting: Iterable[str]) -> str:
-        """Return the team of ``waiting``, at least one, whose turn it is."""
-        return min(waiting, key=self.taken_s)
-
-    def is_behind(self, team: str) -> bool:
-        """Return whether a team took less than its share, by half of ``burst_s`` or more."""
-        return self._is_behind(team, self._accounts[team])
-
-    def courtesy_s(self, now_s: float) -> float:
-        """Return how long a batch of the other teams may take while teams that are behind may ask at any moment.
-
-        That is ``max_slowdown - 1`` times what such a team's own rows take: an answer that has to wait for a batch
-        that has just left then takes ``max_slowdown`` times as long as alone. Infinity where no team is behind.
-        """
+    def about(self, now_s: float) -> Iterator[tuple[str, Account]]:
+        """Yield the teams that asked lately, and may again at any moment."""
         since_s = now_s - self._limits.memory_s
-        return min(
-            (
-                (self._limits.max_slowdown - 1) * account.peak_s
-                for team, account in self._accounts.items()
-                if account.asked_s >= since_s and account.peak_s and self._is_behind(team, account)
-            ),
-            default=float("inf"),
-        )
-
-    def _is_behind(self, team: str, account: _Account) -> bool:
-        return account.taken_s <= self._level_s - self._limits.burst_s / self._limits.weight(team) / 2
+        return (item for item in self._accounts.items() if item[1].asked_s >= since_s)
 
     def _lowest_s(self, team: str) -> float:
         return self._level_s - self._limits.burst_s / self._limits.weight(team)
 
     def _forget_idle(self, now_s: float) -> None:
-        """Drop the teams that would begin anew if they came back, so that the accounts are those of who asks."""
+        """Drop the teams that would begin anew if they came back, so that there are as many accounts as are in use."""
         since_s = now_s - self._limits.memory_s
         for team, account in list(self._accounts.items()):
             if account.asked_s < since_s and account.taken_s <= self._lowest_s(team):

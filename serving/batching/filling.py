@@ -5,13 +5,13 @@ batch's efficiency is the time that its rows would take in the largest batches w
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from heapq import heapify, heappop, heapreplace
 from math import ceil, inf
 
 from serving.batching.limits import Limits
-from serving.batching.queues import Queues, Shelf
+from serving.batching.queues import Lineup, Queues
 from serving.batching.rows import Costs
 from serving.batching.waiting import Entry, RowT
 
@@ -23,11 +23,13 @@ EPSILON = 1e-9
 class Stop(StrEnum):
     """Why a batch did not grow further."""
 
-    NO_MORE_ROWS = "no more rows fit"
+    NO_MORE_ROWS = "no more rows"
+    COST = "others cost less apart"
     EFFICIENT = "efficient"
     FULL = "max_rows"
     PADDING = "padding"
     TIME = "time"
+    FAIRNESS = "fairness"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,14 @@ class _Plan:
 
 
 def fill(
-    queues: Queues[RowT], anchor: Entry[RowT], now_s: float, limits: Limits, costs: Costs, max_s: float
+    queues: Queues[RowT],
+    anchor: Entry[RowT],
+    now_s: float,
+    limits: Limits,
+    costs: Costs,
+    max_s: float,
+    *,
+    only: str | None = None,
 ) -> tuple[list[Entry[RowT]], Stop]:
     """Choose the rows that leave with ``anchor``.
 
@@ -63,25 +72,31 @@ def fill(
         limits: what bounds the batch.
         costs: what it will cost.
         max_s: how long it may be predicted to take, unless the anchor alone takes longer.
+        only: the team that it is for; None for all of them.
 
     Returns:
         The batch, ``anchor`` first, and why it holds no more rows.
     """
-    shelves = queues.shelves(anchor.start)
-    plan = _Planner(shelves, anchor, limits, costs, max_s).best()
+    lineups: dict[int, Mapping[str, Lineup[RowT]]] = {}
+    rows: dict[int, int] = {}
+    for bucket, shelf in queues.shelves(anchor.start).items():
+        if only is None:
+            lineups[bucket], rows[bucket] = shelf.by_team, shelf.rows
+        elif only in shelf.by_team:
+            lineup = shelf.by_team[only]
+            lineups[bucket], rows[bucket] = {only: lineup}, len(lineup)
+    plan = _Planner(rows, anchor, limits, costs, max_s).best()
     entries = [anchor]
     for bucket, count in plan.takes:
-        entries.extend(_pick(queues, shelves[bucket], count, anchor, now_s, now_s + plan.seconds, limits))
+        entries.extend(_pick(queues, lineups[bucket], count, anchor, now_s, now_s + plan.seconds, limits))
     return entries, plan.stop
 
 
 class _Planner:
     """Finds out how many rows of which buckets make the most efficient batch around an anchor."""
 
-    def __init__(
-        self, shelves: Mapping[int, Shelf[RowT]], anchor: Entry[RowT], limits: Limits, costs: Costs, max_s: float
-    ) -> None:
-        self._rows = {bucket: shelf.rows for bucket, shelf in shelves.items()}
+    def __init__(self, rows: dict[int, int], anchor: Entry[RowT], limits: Limits, costs: Costs, max_s: float) -> None:
+        self._rows = rows
         self._rows[anchor.bucket] -= 1
         self._paths = anchor.row.paths
         self._bucket = anchor.bucket
@@ -101,6 +116,8 @@ class _Planner:
             wider = self._plan(bucket)
             if wider.efficiency > best.efficiency + EPSILON:
                 best = wider
+        if best.stop is Stop.NO_MORE_ROWS and sum(count for _, count in best.takes) < sum(self._rows.values()):
+            return replace(best, stop=Stop.COST)
         return best
 
     def _plan(self, widest: int) -> _Plan:
@@ -167,7 +184,7 @@ def _bearable(max_padding: float, widest: int, bucket: int, rows: int, tokens: i
 
 def _pick(
     queues: Queues[RowT],
-    shelf: Shelf[RowT],
+    lineups: Mapping[str, Lineup[RowT]],
     count: int,
     anchor: Entry[RowT],
     now_s: float,
@@ -176,8 +193,8 @@ def _pick(
 ) -> Iterator[Entry[RowT]]:
     """Yield up to ``count`` rows that can be answered by ``ends_s``; the teams take turns, as their accounts say."""
     turns = [
-        (queues.accounts.taken_s(team), index, team, lineup.in_order(now_s, limits.ageing_s))
-        for index, (team, lineup) in enumerate(shelf.by_team.items())
+        (queues.accounts[team].taken_s, index, team, lineup.in_order(now_s, limits.ageing_s))
+        for index, (team, lineup) in enumerate(lineups.items())
     ]
     heapify(turns)
     while turns and count:

@@ -40,8 +40,8 @@ class Limits:
     """
 
     max_rows: int = 64
-    bucket_tokens: int = 4
-    max_padding: float = 0.25
+    bucket_tokens: int = 2
+    max_padding: float = 0.5
     target_efficiency: float = 0.95
     max_batch_s: float = 0.05
     ageing_s: float = 0.5

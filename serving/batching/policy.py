@@ -69,11 +69,11 @@ def decide(queues: Queues[RowT], now_s: float, limits: Limits, costs: Costs) -> 
     if anchor is None:
         return Decision(expired=expired)
     reason = Reason.TURN
-    batch, stop = fill(queues, anchor, now_s, limits, costs, _longest_s(queues, anchor, now_s, limits))
+    batch, stop = _batch(queues, anchor, now_s, limits, costs)
     predicted_s = _predict_s(batch, costs)
     if urgent and _cannot_wait(queues, urgent, batch, now_s + predicted_s):
-        anchor, reason = urgent, Reason.DEADLINE
-        batch, stop = fill(queues, anchor, now_s, limits, costs, _longest_s(queues, anchor, now_s, limits))
+        reason = Reason.DEADLINE
+        batch, stop = _batch(queues, urgent, now_s, limits, costs)
         predicted_s = _predict_s(batch, costs)
     return Decision(
         leave=tuple(entry.row for entry in batch),
@@ -89,7 +89,7 @@ def _next_by_turn(queues: Queues[RowT], now_s: float) -> Entry[RowT] | None:
     """Return the row whose turn it is, or None if none waits that can still be answered in time."""
     teams = set(queues.teams)
     while teams:
-        team = queues.accounts.turn(teams)
+        team = min(teams, key=lambda each: queues.accounts[each].taken_s)
         for entry in queues.team_in_order(team, now_s):
             if entry.latest_s >= now_s:
                 return entry
@@ -102,24 +102,28 @@ def _cannot_wait(queues: Queues[RowT], urgent: Entry[RowT], batch: Sequence[Entr
     if urgent.latest_s >= ends_s or urgent in batch:
         return False
     first = batch[0].row.team
-    return urgent.row.team == first or not queues.accounts.is_behind(first)
+    return urgent.row.team == first or not queues.is_flooded(first)
 
 
-def _longest_s(queues: Queues[RowT], anchor: Entry[RowT], now_s: float, limits: Limits) -> float:
-    """Return how long the batch around ``anchor`` may take.
+def _batch(
+    queues: Queues[RowT], anchor: Entry[RowT], now_s: float, limits: Limits, costs: Costs
+) -> tuple[list[Entry[RowT]], Stop]:
+    """Build a batch around ``anchor``, and return why it does not grow further.
 
-    A team that uses less than its share gets its answers soon: teams that use more fill its batches only so far, and
-    keep their own short while it may ask at any moment.
+    A team that asks for little at a time gets its answers soon, also when others flood the queue: their rows fill
+    its batches only so far, and their own batches stay short while it may ask at any moment.
     """
-    accounts, team = queues.accounts, anchor.row.team
+    team = anchor.row.team
     longest_s = min(limits.max_batch_s, anchor.row.deadline_s - now_s)
-    if not accounts.is_behind(team):
-        return min(longest_s, accounts.courtesy_s(now_s))
-    if all(accounts.is_behind(other) for other in queues.teams):
-        return longest_s
-    mine = queues.shelves(anchor.start)[anchor.bucket].by_team[team]
-    waited_s = now_s - anchor.row.arrived_s
-    return min(longest_s, max(limits.max_slowdown * anchor.alone_s - waited_s, len(mine) * anchor.alone_s))
+    if queues.is_flooded(team):
+        mine = fill(queues, anchor, now_s, limits, costs, longest_s, only=team)
+        most_s = limits.max_slowdown * anchor.alone_s - (now_s - anchor.row.arrived_s)
+        if _predict_s(mine[0], costs) >= most_s:
+            return mine[0], Stop.FAIRNESS
+    else:
+        most_s = queues.courtesy_s(team, now_s)
+    batch, stop = fill(queues, anchor, now_s, limits, costs, min(longest_s, most_s))
+    return batch, Stop.FAIRNESS if stop is Stop.TIME and most_s < longest_s else stop
 
 
 def _predict_s(batch: Sequence[Entry[RowT]], costs: Costs) -> float:

@@ -5,7 +5,7 @@ from heapq import merge
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
-from serving.batching.fairness import Accounts
+from serving.batching.fairness import Accounts, Part
 from serving.batching.limits import Limits
 from serving.batching.priority import Priority
 from serving.batching.rows import Costs, WaitingRow
@@ -15,6 +15,9 @@ from serving.batching.waiting import Entry, RowT
 __all__ = ["Lineup", "Queues", "Settled", "Shelf"]
 
 LeavingT = TypeVar("LeavingT", bound=WaitingRow, covariant=True)
+
+FLOOD = 8.0
+"""A team floods those of which it has more than this many times waiting of what they ask for at a time."""
 
 
 class Settled(Protocol[LeavingT]):
@@ -156,12 +159,12 @@ class Queues(Generic[RowT]):
 
     def settle(self, decision: Settled[RowT]) -> None:
         """Do what ``decide`` decided: take its rows out, and book on the teams' accounts what they cost."""
-        peaks: dict[str, float] = {}
+        parts = {team: Part(charge_s=charge_s) for team, charge_s in decision.charges.items()}
         for row in decision.leave:
-            alone_s = self._entries[row].alone_s
-            peaks[row.team] = max(peaks.get(row.team, decision.charges[row.team]), alone_s)
-        if peaks:
-            self.accounts.charge(decision.charges, peaks, self._teams)
+            entry, part = self._entries[row], parts[row.team]
+            part.alone_s = max(part.alone_s, entry.alone_s)
+            part.work_s += entry.work_s
+        self.accounts.book(parts, self._teams)
         self.discard(decision.expired)
         self.discard(decision.leave)
 
@@ -183,6 +186,25 @@ class Queues(Generic[RowT]):
     def teams(self) -> Iterable[str]:
         """The teams that have rows waiting."""
         return self._teams.keys()
+
+    def is_flooded(self, team: str) -> bool:
+        """Return whether another team has far more waiting than this one asks for at a time."""
+        asks_s = max(self.accounts[team].work_s, self._teams[team].work_s)
+        return any(other.work_s > FLOOD * asks_s for other in self._teams.values())
+
+    def courtesy_s(self, team: str, now_s: float) -> float:
+        """Return how long a batch of ``team`` may take while teams that it floods may ask at any moment.
+
+        That is ``max_slowdown - 1`` times what such a team's own rows take: an answer that waits for a batch that has
+        just left then takes ``max_slowdown`` times as long as alone. Infinity where it floods nobody.
+        """
+        most_s = self._teams[team].work_s / FLOOD
+        alone_s = (
+            account.alone_s
+            for other, account in self.accounts.about(now_s)
+            if account.alone_s and max(account.work_s, self.team_work_s(other)) < most_s
+        )
+        return (self._limits.max_slowdown - 1) * min(alone_s, default=inf)
 
     # What the policy looks at.
 
