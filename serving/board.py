@@ -1,9 +1,10 @@
 """Who flies with what: finds each claim a flight, lets claims leave, and hands out what flights brought."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from threading import Condition
+from typing import Protocol
 
-from serving.batching import CostModel, Limits, Queues, admit, check_room
+from serving.batching import CostModel, Limits, Queues, WaitingRow, admit, check_room
 from serving.errors import DeadlineExceeded, Overloaded, ServingError
 from serving.execution import BatchResult
 from serving.flights import Flight
@@ -13,7 +14,7 @@ from serving.request import Claim, Request, Trace
 from serving.statistics import Statistics
 from serving.work import Found
 
-__all__ = ["TOO_LATE", "Board"]
+__all__ = ["TOO_LATE", "Board", "Recorder"]
 
 TOO_LATE = (
     "The deadline passed, or too little of it was left to run, while the request waited for the device. "
@@ -21,6 +22,18 @@ TOO_LATE = (
 )
 
 Stages = list[tuple[str, float, float]]
+
+
+class Recorder(Protocol):
+    """Keeps what came and what it cost, to be replayed later."""
+
+    def arrival(self, start: Hashable, row: WaitingRow) -> None:
+        """Keep a row that is queued."""
+        ...
+
+    def costs(self, costs: Mapping[str, tuple[float, float]]) -> None:
+        """Keep what nodes cost: by path digest, seconds for each run and for each token."""
+        ...
 
 
 class Board:
@@ -36,6 +49,7 @@ class Board:
         busy_s: gives, for a time, the predicted seconds until a lane is free.
         wake: called when rows were queued.
         share: whether identical rows fly together.
+        recorder: told of each row that is queued, if there is one.
     """
 
     def __init__(
@@ -50,6 +64,7 @@ class Board:
         wake: Callable[[], None],
         *,
         share: bool,
+        recorder: Recorder | None,
     ) -> None:
         self.queues: Queues[Flight] = Queues(limits, costs)
         self.closed: ServingError | None = None
@@ -63,6 +78,7 @@ class Board:
         self._statistics = statistics
         self._wake = wake
         self._share = share
+        self._recorder = recorder
 
     def check_room(self, team: str, rows: int) -> None:
         """See that the queue has room for ``rows`` more of a team; ``batching.check_room`` says it in full.
@@ -105,6 +121,9 @@ class Board:
                     self.queues.add(flight.start, flight)
         if fresh:
             self._wake()
+            if self._recorder is not None:
+                for flight in fresh:
+                    self._recorder.arrival(flight.start, flight)
 
     def leave(self, claims: Sequence[Claim], why: BaseException) -> None:
         """Let claims go whose request is over before its answers came; a row that nobody claims leaves its queue."""

@@ -4,17 +4,21 @@ import json
 import logging
 import os
 import time
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
+from serving.memory import settle_memory
 from serving.plan_text import plan_as_json, tree_lines, version_rows
 from zoo.console import json_option, open_zoo, print_json, print_table, progress, settings_of, zoo_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from serving.board import Recorder
     from serving.handlers.access import LogStyle
     from serving.plan import LoadedPlan, Plan
     from serving.precision import Asked
@@ -114,6 +118,13 @@ STDERR = 2
     "example 4; with 0 it does that too. auto is 0 below 8 cores, then one for each 4.",
 )
 @click.option(
+    "--record-trace",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Write down what is queued and what it costs, for example trace.jsonl, to replay it with other limits.",
+)
+@click.option(
     "--access-log",
     type=click.Choice(["text", "json", "off"]),
     default="text",
@@ -155,6 +166,7 @@ def serve(
     watch: bool,
     watch_s: float,
     front_ends: int,
+    record_trace: Path | None,
     access_log: str,
     no_access_log: bool,
     metrics_address: str,
@@ -221,7 +233,23 @@ def serve(
             ),
             metrics_address=metrics_address,
         )
-        run(_run(make, load, as_json=as_json))
+        with _recorder(record_trace) as recorder:
+            run(_run(partial(make, recorder=recorder), load, as_json=as_json))
+
+
+@contextmanager
+def _recorder(path: Path | None) -> "Iterator[Recorder | None]":
+    """Open what writes a trace, if one is to be written."""
+    if path is None:
+        yield None
+        return
+    from serving.simulation.trace import TraceWriter
+
+    writer = TraceWriter(path)
+    try:
+        yield writer
+    finally:
+        writer.close()
 
 
 def _front_ends(value: str) -> int:
@@ -261,6 +289,7 @@ async def _run(make: "Callable[..., Server]", load: "Callable[..., LoadedPlan]",
         told = partial(load, progress=lambda _, done, total: tell(done, total))
         server = make(load=lambda *, before, broken: (load if before else told)(before=before, broken=broken))
         await server.start()
+    settle_memory()
     load_s = time.monotonic() - began_s
     await server.run_until_signalled(lambda: _tell(server, load_s, as_json=as_json))
 

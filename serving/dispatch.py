@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from serving.batching import CostModel, Decision, Limits, decide
-from serving.board import Board
+from serving.board import Board, Recorder
 from serving.errors import ServingError, Unavailable
 from serving.execution import BatchResult, NodeRun
 from serving.flights import Flight
@@ -39,10 +39,18 @@ class Dispatch:
         clock: monotonic seconds.
         statistics: counts.
         share: whether identical rows in flight run once.
+        recorder: told of each row that is queued, and at the end what nodes cost, if there is one.
     """
 
     def __init__(
-        self, lanes: int, limits: Limits, clock: Callable[[], float], statistics: Statistics, *, share: bool
+        self,
+        lanes: int,
+        limits: Limits,
+        clock: Callable[[], float],
+        statistics: Statistics,
+        *,
+        share: bool,
+        recorder: Recorder | None,
     ) -> None:
         self.costs = CostModel()
         """What the nodes of all plans cost, by path digest; guarded by the lanes' lock."""
@@ -57,6 +65,7 @@ class Dispatch:
             self._busy_s,
             self._wake_soon,
             share=share,
+            recorder=recorder,
         )
         self.stopped = asyncio.Event()
         """Set when the last lane has ended."""

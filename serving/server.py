@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from serving.address import check_free, parse_address
+from serving.board import Recorder
 from serving.engine import Engine
 from serving.errors import StageFailed
 from serving.frontends import Front, FrontEndSettings, ServerLimits
@@ -40,6 +41,7 @@ class Server:
         watch_s: how often it looks for some.
         front_ends: where callers are talked to; by default in this process.
         metrics_address: ``host:port`` where Prometheus reads the metrics; nowhere if it is empty.
+        recorder: keeps what comes and what it costs, if it is to be replayed later.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Server:
         watch_s: float = 0.5,
         front_ends: FrontEndSettings = IN_PROCESS,
         metrics_address: str = "",
+        recorder: Recorder | None = None,
     ) -> None:
         self._zoo = zoo
         self._runtime = runtime
@@ -64,7 +67,12 @@ class Server:
         self._metrics: MetricsServer | None = None
         self._front = _entrance(zoo, self._limits, front_ends)
         self._engine = Engine(
-            empty_plan(), runtime, self._limits.batching, cache_bytes=self._limits.cache_bytes, share=share
+            empty_plan(),
+            runtime,
+            self._limits.batching,
+            cache_bytes=self._limits.cache_bytes,
+            share=share,
+            recorder=recorder,
         )
         self._watch = watch
         self._watcher = PlanWatcher(
@@ -75,7 +83,7 @@ class Server:
             clock=time.monotonic,
             watch_s=watch_s,
             tell=lambda complete: self._front.say(PLAN_SERVICE, serving=complete),
-            record=self._record,
+            record=self._engine.statistics.record_swap,
         )
         self._following: asyncio.Future[None] | None = None
 
@@ -96,10 +104,10 @@ class Server:
         await self._front.open(self._engine, runtime=self._runtime.name, device=self._runtime.device, loading=True)
         try:
             await self._watcher.begin()
+            await self._front.admit()
         except BaseException:
             await self._leave()
             raise
-        await self._front.admit()
         if self._watch:
             self._following = asyncio.ensure_future(self._watcher.follow())
 
@@ -154,11 +162,6 @@ class Server:
             await self._front.drain()
         finally:
             await self._leave()
-
-    def _record(self, epoch: int, seconds: float, ok: bool) -> None:
-        statistics, plan = self._engine.statistics, self._engine.plan
-        statistics.record_swap(epoch, seconds, ok)
-        statistics.keep({version.digest for version in plan.versions}, {node.path for node in plan.nodes()})
 
     async def _leave(self) -> None:
         self._watcher.close()

@@ -1,9 +1,10 @@
 import asyncio
 import threading
+from collections.abc import Hashable, Mapping
 
 import pytest
 
-from serving.batching import Limits
+from serving.batching import Limits, WaitingRow
 from serving.engine import Engine
 from serving.errors import (
     DeadlineExceeded,
@@ -326,5 +327,31 @@ def test_half_of_all_callers_leaving_at_any_moment_loses_no_answer_and_no_row() 
                     assert_answer(outcome, VERSIONS[index % 4], [index, index])
             assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) >= 100
             assert engine.waiting_rows == 0
+
+    run(scenario())
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, int]] = []
+        self.prices: Mapping[str, tuple[float, float]] = {}
+
+    def arrival(self, start: Hashable, row: WaitingRow) -> None:
+        self.rows.append((row.team, row.length))
+
+    def costs(self, costs: Mapping[str, tuple[float, float]]) -> None:
+        self.prices = costs
+
+
+def test_a_recorder_hears_of_each_row_that_is_queued_and_at_the_end_what_nodes_cost() -> None:
+    async def scenario() -> None:
+        runtime, kept = FakeRuntime(), Kept()
+        engine = Engine(loaded_plan(VERSIONS, runtime), runtime, recorder=kept)
+        engine.start()
+        await engine.submit_all([row(1, 2), row(3)], [INTENT], loaded=engine.loaded)
+        assert kept.rows == [("intent", 2), ("intent", 1)]
+        await engine.close()
+        assert kept.prices.keys() == {node.path for root in engine.plan.roots for node in root.node.walk()}
+        assert all(fixed_s >= 0 and token_s >= 0 for fixed_s, token_s in kept.prices.values())
 
     run(scenario())
