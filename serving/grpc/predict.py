@@ -55,9 +55,7 @@ class PredictService(predict_pb2_grpc.PredictServiceServicer):
             return predict_request(request, caller)
         except InvalidRequest as error:
             choices = [HeadChoice(head=head.name, version=str(head.number or head.alias)) for head in request.heads]
-            self._handler.refuse(
-                error, choices=choices[:MAX_HEADS], request_id=request.request_id, call=caller.context
-            )
+            self._handler.refuse(error, choices=choices[:MAX_HEADS], request_id=request.request_id, call=caller.context)
             raise
 
     async def PredictStream(

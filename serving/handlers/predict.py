@@ -1,7 +1,7 @@
 """One input, several heads, typed answers."""
 
+import os
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -78,7 +78,7 @@ class PredictHandler:
         admission: Admission,
         log: AccessLog,
         clock: Callable[[], float] = time.monotonic,
-        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        new_id: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
         self._asker = asker
         self._admission = admission
@@ -96,12 +96,10 @@ class PredictHandler:
         """Return when no further requests are let in."""
         await self._admission.wait_until_closed()
 
-    def refuse(
-        self, error: Exception, *, choices: Sequence[HeadChoice], request_id: str, call: CallContext
-    ) -> None:
+    def refuse(self, error: Exception, *, choices: Sequence[HeadChoice], request_id: str, call: CallContext) -> None:
         """Log and count a request that could not be decoded, for the versions that it asked if there are such."""
         plan, heads = self._asker.engine.plan, "+".join(choice.head for choice in choices)
-        self._log.refuse("Predict", request_id, call, heads, lambda: _asked(plan, choices), outcome(error))
+        self._log.refuse("Predict", request_id, call, heads, lambda: _asked(plan, choices, ""), outcome(error))
 
     async def predict(self, request: PredictRequest, *, deadline: float | None) -> PredictResponse:
         """Answer a request with every head that it names, or fail as a whole.
@@ -142,7 +140,7 @@ class PredictHandler:
 def _asked(plan: Plan, choices: Sequence[HeadChoice], routing_key: str) -> tuple[Asked, ...]:
     if not choices:
         raise InvalidRequest("The request asks no head; name at least one.")
-    if len(set(choices)) < len(choices):
+    if len(choices) > 1 and len(set(choices)) < len(choices):
         raise InvalidRequest("The request asks a head twice; name each once, or with different versions.")
     return tuple(asked_head(plan, choice.head, choice.version, routing_key) for choice in choices)
 
