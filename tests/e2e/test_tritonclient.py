@@ -23,9 +23,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyZoo:
     return make_tiny_zoo(tmp_path_factory.mktemp("zoo"))
 
 
-@pytest.fixture(scope="module")
-def server(tiny: TinyZoo) -> Iterator[Serving]:
-    with serving(tiny.folder) as server:
+@pytest.fixture(scope="module", params=["0", "2"], ids=["one process", "two front ends"])
+def server(request: pytest.FixtureRequest, tiny: TinyZoo) -> Iterator[Serving]:
+    with serving(tiny.folder, "--front-ends", request.param) as server:
         yield server
 
 
