@@ -7,6 +7,7 @@ as 4 bytes, little-endian.
 
 import math
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -52,6 +53,9 @@ DTYPES: dict[DType, str] = {
 }
 """The protocol's word for each element type of a manifest."""
 
+_WORDS = {dtype: word for word, dtype in DATATYPES.items()}
+_IS_LITTLE_ENDIAN = sys.byteorder == "little"
+
 _LENGTH = struct.Struct("<I")
 
 
@@ -61,7 +65,7 @@ def datatype_of(array: NDArray[Any]) -> str:
     >>> datatype_of(np.zeros(1, np.int64))
     'INT64'
     """
-    return next(name for name, dtype in DATATYPES.items() if dtype == array.dtype)
+    return _WORDS[array.dtype]
 
 
 def decode_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> NDArray[Any]:
@@ -79,6 +83,7 @@ def decode_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> ND
     >>> decode_raw("x", "INT32", [2, 1], bytes([1, 0, 0, 0, 2, 0, 0, 0])).tolist()
     [[1], [2]]
     """
+    shape = tuple(shape)  # a message's own sequence is slow to go through, and that happens several times
     dtype, count = _dtype(name, datatype), _count(name, shape)
     if dtype.hasobject:
         return array_of_bytes(_split(name, raw, count)).reshape(shape)
@@ -124,7 +129,9 @@ def encode_raw(array: NDArray[Any]) -> bytes:
     """
     if array.dtype.hasobject:
         return b"".join(_LENGTH.pack(len(element)) + element for element in array.ravel().tolist())
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+    if not (_IS_LITTLE_ENDIAN and array.dtype.isnative):
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return array.tobytes()
 
 
 def array_of_bytes(elements: Iterable[bytes]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from hydrazoo.inference import open_inference_pb2 as pb
@@ -18,6 +19,8 @@ from serving.handlers.inference import InferRequest, InferResponse
 __all__ = ["infer_request", "infer_response", "timeout_s"]
 
 Parameters = Mapping[str, pb.InferParameter]
+
+REMEMBERED_ANSWERERS = 1024
 
 SHOWN = 40
 """Characters of a wrong value that its error repeats."""
@@ -115,22 +118,26 @@ def _described(parameter: pb.InferParameter) -> str:
 
 def infer_response(message: pb.ModelInferRequest, response: InferResponse) -> pb.ModelInferResponse:
     """Encode the answer to a request."""
-    encoded = pb.ModelInferResponse(
-        model_name=message.model_name,
-        model_version=SEPARATOR.join(str(one.served.number) for one in response.asked),
-        id=message.id,
-        outputs=[
-            pb.ModelInferResponse.InferOutputTensor(name=name, datatype=codec.datatype_of(array), shape=array.shape)
-            for name, array in response.outputs.items()
-        ],
-        raw_output_contents=[codec.encode_raw(array) for array in response.outputs.values()],
-    )
-    for one in response.asked:
-        encoded.parameters[f"{one.served.head}.version_digest"].string_param = one.served.digest
-        if one.alias:
-            encoded.parameters[f"{one.served.head}.alias"].string_param = one.alias
-            encoded.parameters[f"{one.served.head}.alias_epoch"].int64_param = one.epoch
+    who = tuple((one.served.head, one.served.number, one.served.digest, one.alias, one.epoch) for one in response.asked)
+    encoded = pb.ModelInferResponse(model_name=message.model_name, id=message.id)
+    encoded.MergeFromString(_who_answered(who))
+    for name, array in response.outputs.items():
+        # Written in place: a message that is put into another is copied, serialised and parsed.
+        encoded.outputs.add(name=name, datatype=codec.datatype_of(array), shape=array.shape)
+        encoded.raw_output_contents.append(codec.encode_raw(array))
     return encoded
+
+
+@lru_cache(REMEMBERED_ANSWERERS)
+def _who_answered(who: tuple[tuple[str, int, str, str, int], ...]) -> bytes:
+    """Return the part of an answer that depends on its versions alone, serialised; there are few, and all are long."""
+    encoded = pb.ModelInferResponse(model_version=SEPARATOR.join(str(number) for _, number, *_ in who))
+    for head, _, digest, alias, epoch in who:
+        encoded.parameters[f"{head}.version_digest"].string_param = digest
+        if alias:
+            encoded.parameters[f"{head}.alias"].string_param = alias
+            encoded.parameters[f"{head}.alias_epoch"].int64_param = epoch
+    return encoded.SerializeToString()
 
 
 def _check_tensor(name: str, parameters: Parameters) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 Raw = str | bytes | Arrays
 """What a caller sends: text, the bytes of an encoded image, or ready tensors."""
+
+REMEMBERED_HEADERS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +88,15 @@ def digest_tensors(tensors: Arrays) -> str:
     True
     """
     named = sorted(tensors.items())
-    header = canonical_json([[name, str(array.dtype), list(array.shape)] for name, array in named])
-    # The header says how many bytes follow for each tensor; its own length says where it ends.
-    parts = [b"tensors\0", len(header).to_bytes(8, "little"), header]
-    return digest_bytes(b"".join([*parts, *(np.ascontiguousarray(array).tobytes() for _, array in named)]))
+    header = _header(tuple((name, array.dtype, array.shape) for name, array in named))
+    return digest_bytes(b"".join([header, *(array.tobytes() for _, array in named)]))
+
+
+@lru_cache(REMEMBERED_HEADERS)
+def _header(described: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> bytes:
+    """Return what comes before the elements: it says how many bytes each tensor has, and its own length where it ends.
+
+    Most requests of a server have the same few headers, and writing one takes longer than a small row's digest.
+    """
+    header = canonical_json([[name, str(dtype), list(shape)] for name, dtype, shape in described])
+    return b"tensors\0" + len(header).to_bytes(8, "little") + header
