@@ -3,18 +3,21 @@
 What the plan before has is not read again. A version whose parts cannot be had is noted, and costs no other.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from serving.errors import StageFailed
 from serving.plan import LoadedPlan, Precision, ServedVersion, steps_of
-from serving.precision import Asked, choose, form_of
+from serving.precision import Asked, choose, fallback_note, form_of
 from serving.runtimes.base import Executable, Runtime
 from zoo import Version, Zoo
 from zoo.manifest import StageManifest, VersionManifest
 from zoo.preprocessing import load_preprocessor
 
 __all__ = ["Parts", "Progress"]
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with what was just done, how many steps are done, and how many there are."""
@@ -51,6 +54,10 @@ class Parts:
             with _Noting(self.failed, (version.digest,)):
                 known = self.versions.get(version.digest) or self._read(version)
                 chosen = self._precision(known.manifest, precision)
+                if version.digest not in self.versions and (
+                    note := fallback_note(str(known), known.manifest, precision, chosen)
+                ):
+                    _log.warning("%s", note)
                 self.versions[version.digest] = known if chosen == known.precision else replace(known, precision=chosen)
 
     def load(self, wanted: Iterable[str], progress: Progress) -> None:
@@ -93,9 +100,12 @@ class Parts:
 
     def _executable(self, stage: StageManifest, precision: Precision) -> Executable:
         plain = self._runtime.format
-        if self._share and plain == "onnx" and precision == "fp32" and "onnx-group" in stage.artifacts:
+        form = form_of(precision, plain)
+        if form not in stage.artifacts:  # heads are small: they have no other precision, whatever the body runs in
+            form = plain
+        if self._share and form == "onnx" and "onnx-group" in stage.artifacts:
             return self._runtime.load_member(stage, self._zoo.blobs.get)
-        artifact = stage.artifacts.get(form_of(precision, plain), stage.artifacts.get(plain))
+        artifact = stage.artifacts.get(form)
         if artifact is None:
             raise StageFailed(
                 f"Stage {stage.name!r} is not stored as {plain}, only as {', '.join(stage.artifacts)}; the "

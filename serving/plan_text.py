@@ -113,8 +113,14 @@ def _branches(nodes: Sequence["Node"], indent: str) -> Iterator[str]:
     for position, node in enumerate(nodes):
         is_last = position == len(nodes) - 1
         ends = ", ".join(map(str, node.versions))
-        yield f"{indent}{'└─' if is_last else '├─'} {node.stage.name}{f'  ⇒ {ends}' if ends else ''}"
+        yield f"{indent}{'└─' if is_last else '├─'} {node.stage.name}{_form(node)}{f'  ⇒ {ends}' if ends else ''}"
         yield from _branches(node.children, indent + ("   " if is_last else "│  "))
+
+
+def _form(node: "Node") -> str:
+    """Return what a stage computes in, where that is not fp32: the end of the name of its executable."""
+    form = node.executable.rpartition("/")[2]
+    return f" ({form.removeprefix('onnx-')})" if form.startswith("onnx-") else ""
 
 
 def _ordered(plan: "Plan") -> list["ServedVersion"]:

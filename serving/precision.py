@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from serving.plan import Precision
 from zoo.manifest import Format, VersionManifest
 
-__all__ = ["Asked", "choose", "form_of", "published"]
+__all__ = ["Asked", "choose", "fallback_note", "form_of", "published"]
 
 Asked = Literal["auto", "fp32", "int8", "fp16"]
 """What ``zoo serve --precision`` takes; ``auto`` is what suits the device."""
@@ -32,7 +32,27 @@ def choose(manifest: VersionManifest, asked: Asked, device: str) -> Precision:
     Args:
         manifest: the version.
         asked: what the operator wants; a version that was not published in it serves in fp32.
-        device: ``cpu`` or ``cuda:0``. ``auto`` is fp16 on CUDA where that is published, and fp32 elsewhere.
+        device: ``cpu`` or ``cuda:0``. ``auto`` is fp16 on CUDA where that is published, and fp32 elsewhere: int8 is
+            twice as fast on a CPU, but a row's answer then depends a little on the rows beside it. Who asks takes that.
     """
     wanted: Precision = ("fp16" if device.startswith("cuda") else "fp32") if asked == "auto" else asked
     return wanted if wanted in published(manifest) else "fp32"
+
+
+def fallback_note(version: str, manifest: VersionManifest, asked: Asked, chosen: Precision) -> str:
+    """Return a line about a version that does not compute in what the operator asked for; empty if it does.
+
+    Args:
+        version: its name, as ``intent@7``.
+        manifest: the version.
+        asked: what the operator wants.
+        chosen: what it computes in.
+    """
+    if asked in ("auto", chosen):
+        return ""
+    if asked in published(manifest):
+        return f"{version} computes in {chosen}: the runtime has no {asked}."
+    return (
+        f"{version} computes in {chosen}: it was not published in {asked}, because its backbone is not stored in it or "
+        f"it was not good enough. `zoo head train` says which; `zoo show {version}` has what was measured."
+    )

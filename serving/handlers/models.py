@@ -175,6 +175,7 @@ def _parameters(served: ServedVersion) -> dict[str, str]:
         f"{served.head}.version_digest": served.digest,
         f"{served.head}.path_digest": served.manifest.path,
         f"{served.head}.answer": answer.kind,
+        f"{served.head}.precision": served.precision,
     }
     if not isinstance(answer, RegressAnswer):
         parameters[f"{served.head}.labels"] = json.dumps(answer.labels, ensure_ascii=False)

@@ -48,6 +48,7 @@ def test_a_description_holds_everything_that_was_declared() -> None:
         "task": {"kind": "regress", "labels": [], "low": 0, "high": 10},
         "gate": {"mae": 2.0},
         "parity_tolerance": 1e-4,
+        "variant_tolerance": 0.01,
     }
 
 
