@@ -148,6 +148,7 @@ class OnnxRuntime:
         options.log_severity_level = _ERRORS_ONLY
         # Without this ONNX Runtime would go on with the CPU where a CUDA device fails, when loading or in a run.
         session = InferenceSession(model, options, providers=self._providers(), enable_fallback=0)
+        session._model_bytes = None  # it would keep them to load again, which nobody asks: as many bytes as the stage
         found = session.get_providers()
         if self.device != "cpu" and found[0] != _CUDA:
             raise DeviceUnavailable(

@@ -117,6 +117,14 @@ print(time.process_time() - before < 0.02)
     assert run_python(code) == "True"
 
 
+def test_a_loaded_stage_does_not_keep_the_bytes_that_it_was_loaded_from() -> None:
+    data = onnx_bytes()
+    before = sys.getrefcount(data)
+    stage = OnnxRuntime("cpu").load(small_stage(), data)
+    assert sys.getrefcount(data) == before
+    stage({"tokens_NTD": np.ones((1, 2, 4), np.float32), "mask_NT": np.ones((1, 2), np.int64)})
+
+
 def test_runtimes_of_several_sizes_live_in_one_process_beside_sessions_of_others() -> None:
     batch = {"tokens_NTD": np.ones((2, 3, 4), np.float32), "mask_NT": np.ones((2, 3), np.int64)}
     results = [OnnxRuntime("cpu", threads=threads).load(small_stage(), onnx_bytes())(batch) for threads in (1, 3)]
