@@ -1,6 +1,7 @@
 """The server: loads a plan, answers on gRPC, and leaves in order."""
 
 import asyncio
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from serving.watching import Load, PlanWatcher
 from zoo import Zoo
 
 __all__ = ["PLAN_SERVICE", "Server", "ServerLimits"]
+
+logger = logging.getLogger(__name__)
 
 PLAN_SERVICE = "hydrazoo.plan"
 """What the health service calls the plan: it serves while everything that is promoted is served."""
@@ -162,6 +165,7 @@ class Server:
             await self._front.drain()
         finally:
             await self._leave()
+        logger.info("stopped")
 
     async def _leave(self) -> None:
         self._watcher.close()

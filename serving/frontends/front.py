@@ -144,7 +144,6 @@ class Front:
         self._asker.close()
         if self._spans is not None:
             await asyncio.to_thread(self._spans.close)
-        logger.info("stopped")
 
     def _services(self, engine: Answering, runtime: str, device: str) -> Services:
         waiting = self._limits.batching.max_waiting_rows
