@@ -1,6 +1,7 @@
 import json
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import grpc
@@ -11,7 +12,7 @@ from hydrazoo.predict.v1 import predict_pb2, predict_pb2_grpc
 from serving.commands import serve
 from tests.support.serve_command import serve_arguments, serving
 from tests.support.tiny_zoo import TinyZoo, make_tiny_zoo
-from zoo import Zoo
+from zoo import Move, Zoo
 from zoo.errors import InvalidConfig
 
 
@@ -49,6 +50,51 @@ def test_the_plan_as_json_says_how_much_is_shared(tiny: TinyZoo) -> None:
     plan = json.loads(result.stdout)
     assert [version["head"] for version in plan["versions"]] == ["intent", "pii", "urgency"]
     assert (plan["stages_listed"], plan["stages_run"]) == (9, 6)
+
+
+def test_without_sharing_every_listed_stage_runs_on_its_own(tiny: TinyZoo) -> None:
+    options = ["--zoo", str(tiny.folder), "--device", "cpu", "--print-plan", "--json", "--no-sharing"]
+    plan = json.loads(CliRunner().invoke(serve, options).stdout)
+    assert (plan["stages_listed"], plan["stages_run"]) == (9, 9)
+
+
+def test_a_canary_and_a_shadow_are_printed_with_the_alias_that_they_belong_to(tmp_path: Path) -> None:
+    split = make_tiny_zoo(tmp_path / "zoo", heads=("intent",))
+    with Zoo.open(split.folder) as zoo:
+        for seed in (1, 2):
+            split.publish(zoo, "intent", seed=seed, promote_to=())
+        moves = [Move("intent", "prod", 2, role="canary", percent=10), Move("intent", "prod", 3, role="shadow")]
+        zoo.promote(moves, by="a test", reason="")
+    options = ["--zoo", str(split.folder), "--device", "cpu", "--print-plan"]
+    lines = CliRunner().invoke(serve, options).output.splitlines()
+    assert [line.split("  ")[1].strip() for line in lines if line.startswith("intent@")] == [
+        "prod (epoch 3)",
+        "prod (10 %)",
+        "prod (shadow)",
+    ]
+    (alias,) = json.loads(CliRunner().invoke(serve, [*options, "--json"]).stdout)["aliases"]
+    assert (alias["number"], alias["canary"], alias["canary_percent"], alias["shadows"]) == (1, 2, 10, [3])
+
+
+def test_a_server_process_serves_what_is_promoted_and_without_watching_what_was(tmp_path: Path) -> None:
+    moving = make_tiny_zoo(tmp_path / "zoo", heads=("intent",))
+
+    def number(address: str) -> int:
+        with grpc.insecure_channel(address) as channel:
+            stub = predict_pb2_grpc.PredictServiceStub(channel)
+            request = predict_pb2.PredictRequest(text="hello", heads=[{"name": "intent"}])
+            return int(stub.Predict(request).predictions[0].version.number)
+
+    with (
+        serving(moving.folder, "--watch-s", "0.05") as watching,
+        serving(moving.folder, "--no-watch") as standing,
+        Zoo.open(moving.folder) as zoo,
+    ):
+        moving.publish(zoo, "intent", seed=1)
+        end = time.monotonic() + 20
+        while number(watching.address) == 1:
+            assert time.monotonic() < end, "the promotion was never served"
+        assert number(standing.address) == 1
 
 
 def test_only_the_named_heads_are_served(tiny: TinyZoo) -> None:
