@@ -232,3 +232,5 @@ class Counts:
     swaps: Swaps
     shadows: Mapping[tuple[str, str, ShadowOutcome], int]
     """Rows by head, version digest and outcome."""
+    front_end_restarts: int
+    """How many front-end processes ended and were replaced."""

@@ -71,6 +71,7 @@ class Statistics:
         self._merged: Counter[str] = Counter()
         self._swaps = Swaps()
         self._shadows: Counter[tuple[str, str, ShadowOutcome]] = Counter()
+        self._front_end_restarts = 0
 
     def version(self, digest: str) -> VersionStatistics:
         """Return a copy of what a version did; all zeros if it was never asked."""
@@ -103,6 +104,7 @@ class Statistics:
             dropped=self._copy(self._dropped),
             merged=self._copy(self._merged),
             shadows=self._copy(self._shadows),
+            front_end_restarts=self._front_end_restarts,
         )
 
     def swaps(self) -> Swaps:
@@ -263,6 +265,11 @@ class Statistics:
         """Add one row on which a shadow was compared with what answered."""
         with self._lock:
             self._shadows[shadow.head, shadow.digest, outcome] += 1
+
+    def record_restart(self) -> None:
+        """Add a front-end process that ended and was replaced."""
+        with self._lock:
+            self._front_end_restarts += 1
 
     def _copied(self, values: Mapping[str, T]) -> dict[str, T]:
         with self._lock:

@@ -93,11 +93,6 @@ class Front:
         except RuntimeError as error:
             raise AddressUnavailable(f"Cannot listen on {address}: {error}. Choose another address.") from error
 
-    async def release(self) -> None:
-        """Give the address back without ever having answered."""
-        await self._grpc.start()  # what never started cannot be stopped, and would keep the port
-        await self._grpc.stop(None)
-
     async def open(self, engine: Answering, *, runtime: str, device: str, loading: bool = False) -> None:
         """Answer.
 

@@ -24,7 +24,6 @@ from serving.frontends.turns import in_turn
 from serving.handlers.access import ACCESS_LOGGER
 from serving.logs import BackgroundLog, LineFormatter, write_to
 from serving.loops import run
-from serving.loops import run
 from zoo import Zoo
 
 __all__ = ["STDERR", "Assignment"]

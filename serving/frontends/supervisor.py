@@ -43,8 +43,6 @@ class Supervisor:
     """
 
     def __init__(self, settings: FrontEndSettings, limits: ServerLimits) -> None:
-        self.restarts = 0
-        """How many died and were replaced."""
         self._settings = settings
         self._limits = limits
         self._numbers = itertools.count(1)
@@ -164,7 +162,7 @@ class Supervisor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._leaving.wait()
-            self.restarts += 1
+            self._engine.statistics.record_restart()
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _run(self, slot: int) -> tuple[bool, int]:

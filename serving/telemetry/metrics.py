@@ -75,7 +75,7 @@ class ServerMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it is now."""
         loaded, counts = self._observed.loaded, self._observed.statistics.counts()
-        yield from self._server()
+        yield from self._server(counts)
         yield from _plan(loaded, counts)
         yield from _calls(counts)
         yield from _heads(loaded.plan, counts)
@@ -85,11 +85,13 @@ class ServerMetrics(Collector):
         yield from _rows(loaded.plan, counts)
         yield from _cache(counts, self._observed.cache)
 
-    def _server(self) -> Iterator[Metric]:
+    def _server(self, counts: Counts) -> Iterator[Metric]:
         info = (release("hydrazoo-platform"), self._runtime, self._device)
         yield _gauge("build_info", "Always 1; its labels say what serves.", ("version", "runtime", "device"), {info: 1})
         yield _value("ready", "Whether the engine takes rows.", self._observed.ready)
         yield _value("waiting_rows", "Rows that wait for a batch.", self._observed.waiting_rows)
+        restarts = {(): counts.front_end_restarts}
+        yield _counter("front_end_restarts", "Front-end processes that ended and were replaced.", (), restarts)
 
 
 def _plan(loaded: LoadedPlan, counts: Counts) -> Iterator[Metric]:

@@ -21,6 +21,7 @@ from serving.runtimes import open_runtime
 from serving.server import Server
 from tests.support.many_channels import many_channels
 from tests.support.running_server import Running, running
+from tests.support.scraping import scrape
 from tests.support.tiny_zoo import TinyZoo, make_tiny_zoo
 from tests.support.wire import outputs_of, refused, text_request, texts
 from zoo import Zoo
@@ -39,7 +40,14 @@ def server(request: pytest.FixtureRequest, tiny: TinyZoo) -> Iterator[Running]:
     with (
         Zoo.open(tiny.folder) as zoo,
         running(
-            lambda: Server(zoo, open_runtime("onnx", "cpu"), address="localhost:0", watch_s=0.02, front_ends=front_ends)
+            lambda: Server(
+                zoo,
+                open_runtime("onnx", "cpu"),
+                address="localhost:0",
+                metrics_address="localhost:0",
+                watch_s=0.02,
+                front_ends=front_ends,
+            )
         ) as server,
     ):
         yield server
@@ -144,6 +152,23 @@ def test_statistics_count_the_whole_server_whichever_process_is_asked(channels: 
     for number, channel in enumerate(channels):
         Stub(channel).ModelInfer(text_request("topics", f"hello {number} hello"))
     assert {answered(channel)[0] for channel in channels} == {before + len(channels)}
+
+
+def test_metrics_count_the_calls_that_any_process_answered_or_refused(
+    server: Running, channels: list[grpc.Channel]
+) -> None:
+    def calls(code: str) -> float:
+        found = scrape(server.server.metrics_address).samples
+        return found.get(("hydrazoo_rpcs_total", frozenset({("rpc", "ModelInfer"), ("code", code)})), 0)
+
+    time.sleep(0.2)  # until what earlier tests did is told
+    answered, not_found = calls("ok"), calls("serving.unknown_model")
+    for channel in channels:
+        Stub(channel).ModelInfer(text_request("urgency", TEXT))
+        with refused():
+            Stub(channel).ModelInfer(text_request("intnet", TEXT))
+    until(lambda: calls("ok") == answered + len(channels))
+    until(lambda: calls("serving.unknown_model") == not_found + len(channels))
 
 
 def test_every_process_says_that_it_is_ready_and_what_it_serves(channels: list[grpc.Channel], server: Running) -> None:
