@@ -6,14 +6,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InterfaceError
 
 import zoo.registry
 from tests.support.fake_manifests import version_manifest
 from zoo import Backbone, Zoo
 from zoo.errors import IncompatibleSchema, InvalidConfig, NotFound, Unavailable
 from zoo.registry import Meaning
-from zoo.registry.engine import bring_up_to_date, write
+from zoo.registry.engine import bring_up_to_date, read, write
 from zoo.registry.tables import HEAD_REVISION, metadata
 
 MIGRATIONS = Path(zoo.registry.__file__).parent / "migrations"
@@ -118,3 +118,11 @@ def test_promotions_of_an_older_release_have_no_canary_and_no_shadows(zoo: Zoo, 
     assert entry.meaning == Meaning(1)
     with pytest.raises(IntegrityError, match="immutable"), write(zoo.registry.engine) as connection:
         connection.execute(sa.text("UPDATE promotion SET canary = 1"))
+
+
+def test_a_driver_that_lost_its_connection_is_told_in_one_line(zoo: Zoo) -> None:
+    with (
+        pytest.raises(Unavailable, match=r"cannot be used: network error\. Nothing was changed"),
+        read(zoo.registry.engine),
+    ):
+        raise InterfaceError("SELECT 1", None, Exception("network\nerror"))

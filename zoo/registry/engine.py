@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 
 from zoo.errors import IncompatibleSchema, InvalidConfig, NotFound, Unavailable
 from zoo.registry.tables import HEAD_REVISION
@@ -75,7 +75,7 @@ def _reaching(engine: Engine) -> Iterator[None]:
         yield
     except (DataError, IntegrityError, ProgrammingError):
         raise
-    except DatabaseError as error:
+    except DBAPIError as error:  # a DatabaseError, or an InterfaceError where a driver finds its connection gone
         raise Unavailable(
             f"The registry {engine.url.render_as_string(hide_password=True)} cannot be used: {_one_line(error)}. "
             "Nothing was changed. Make sure that it can be written and the disk has room; try again if another process "
@@ -83,7 +83,7 @@ def _reaching(engine: Engine) -> Iterator[None]:
         ) from error
 
 
-def _one_line(error: DatabaseError) -> str:
+def _one_line(error: DBAPIError) -> str:
     return " ".join(str(error.orig).split())
 
 
