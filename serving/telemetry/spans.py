@@ -40,6 +40,9 @@ _log = logging.getLogger(__name__)
 MOST_WAITING = 4096
 """Requests whose spans are not made yet; what comes when there are more is left out of its trace."""
 
+LAST_WORDS_S = 2.0
+"""How long the end waits for the collector; the exporter itself would try for ten seconds."""
+
 NS_PER_S = 1_000_000_000
 
 
@@ -113,10 +116,12 @@ class Tracing:
             self._waiting.put_nowait(ended)
 
     def close(self) -> None:
-        """Send what was made, and stop."""
+        """Send what was made, and stop; whatever a collector that is gone has not taken soon is lost."""
         self._waiting.put(None)
         self._thread.join()
-        self._provider.shutdown()
+        sending = Thread(target=self._provider.shutdown, name="hydrazoo-last-spans", daemon=True)
+        sending.start()
+        sending.join(LAST_WORDS_S)
 
     def _run(self) -> None:
         while (ended := self._waiting.get()) is not None:
