@@ -1,5 +1,6 @@
 """No bytes that a caller sends crash or wedge the server, or pass for a failure of its own."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.support.wire import infer_request, outputs_of, text_request
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
+PREDICT_STREAM = "/hydrazoo.predict.v1.PredictService/PredictStream"
 PREDICT = "/hydrazoo.predict.v1.PredictService/Predict"
 OTHERS = [
     "/inference.GRPCInferenceService/ModelMetadata",
@@ -44,9 +46,12 @@ GOOD_BUFFERS = st.one_of(
 )
 BUFFERS = st.one_of(st.binary(max_size=40), GOOD_BUFFERS)
 PARAMETERS = st.dictionaries(
-    st.sampled_from(["timeout", "classification", "shared_memory_region", "binary_data", "priority"]),
+    st.sampled_from(["timeout", "classification", "shared_memory_region", "binary_data", "priority", "routing_key"]),
     st.one_of(
         st.builds(pb.InferParameter, int64_param=INTS),
+        st.builds(pb.InferParameter, uint64_param=st.integers(0, 2**64 - 1)),
+        st.builds(pb.InferParameter, double_param=st.floats()),
+        st.builds(pb.InferParameter, bool_param=st.booleans()),
         st.builds(pb.InferParameter, string_param=st.text(max_size=4)),
         st.builds(pb.InferParameter),
     ),
@@ -90,6 +95,13 @@ HEADS = st.one_of(
     st.builds(predict_pb2.HeadSelector, name=MODELS, alias=st.text(max_size=4)),
 )
 PREDICT_REQUESTS = st.one_of(
+    st.builds(
+        predict_pb2.PredictRequest,
+        heads=st.lists(HEADS, max_size=3),
+        text=st.text(),
+        priority=st.integers(-(2**31), 2**31 - 1),
+        routing_key=st.one_of(st.text(max_size=4), st.just("x" * 300)),
+    ),
     st.builds(predict_pb2.PredictRequest, heads=st.lists(HEADS, max_size=3), text=st.text()),
     st.builds(predict_pb2.PredictRequest, heads=st.lists(HEADS, max_size=3), image=st.binary()),
     st.builds(
@@ -174,3 +186,36 @@ def test_a_stream_answers_every_message_whatever_it_holds(channel: grpc.Channel,
     assert not responses[-1].error_message
     assert responses[-1].infer_response.id == "last"
     assert not any("The server failed" in response.error_message for response in responses)
+
+
+STREAMED = st.builds(
+    predict_pb2.StreamedRequest,
+    id=st.integers(0, 2**64 - 1),
+    request=PREDICT_REQUESTS,
+    timeout_us=st.one_of(st.just(0), st.integers(10_000_000, 2**64 - 1)),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(messages=st.lists(st.lists(STREAMED, min_size=1, max_size=4), max_size=4))
+def test_a_stream_of_predictions_answers_every_request_once(
+    channel: grpc.Channel, messages: list[list[predict_pb2.StreamedRequest]]
+) -> None:
+    call: Any = channel.stream_stream(
+        PREDICT_STREAM, response_deserializer=predict_pb2.PredictStreamResponse.FromString
+    )
+    sent = [predict_pb2.PredictStreamRequest(requests=requests).SerializeToString() for requests in messages]
+    answers = [answer for response in call(iter(sent), timeout=20) for answer in response.answers]
+    assert sorted(answer.id for answer in answers) == sorted(one.id for requests in messages for one in requests)
+    fine = {status.value[0] for status in FINE}
+    assert all(answer.error.status in fine for answer in answers if answer.WhichOneof("outcome") == "error")
+
+
+@fuzzed
+@given(data=st.binary(max_size=40))
+def test_a_stream_of_predictions_survives_bytes_of_no_kind(channel: grpc.Channel, data: bytes) -> None:
+    call: Any = channel.stream_stream(PREDICT_STREAM)
+    ended = call(iter([data]), timeout=10)
+    with contextlib.suppress(grpc.RpcError):
+        list(ended)
+    assert ended.code() in FINE

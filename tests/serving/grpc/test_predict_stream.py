@@ -57,9 +57,7 @@ class Stream:
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._messages: queue.Queue[pb.PredictStreamRequest | None] = queue.Queue()
-        self.call: Any = predict_pb2_grpc.PredictServiceStub(channel).PredictStream(
-            iter(self._messages.get, None), timeout=20
-        )
+        self.call: Any = predict_pb2_grpc.PredictServiceStub(channel).PredictStream(iter(self._messages.get, None))
 
     def send(self, *requests: pb.StreamedRequest) -> None:
         self._messages.put(pb.PredictStreamRequest(requests=requests))
