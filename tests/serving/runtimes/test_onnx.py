@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -131,19 +130,6 @@ def test_runtimes_of_several_sizes_live_in_one_process_beside_sessions_of_others
     others = load(onnx_bytes()).run(None, batch)
     for result in results:
         np.testing.assert_allclose(result["tokens_NTD"], others[0], rtol=1e-6)
-
-
-def test_one_stage_runs_in_several_threads_at_once() -> None:
-    stage = OnnxRuntime("cpu", threads=2).load(small_stage(), onnx_bytes())
-    generator = np.random.default_rng(0)
-    batches = [
-        {"tokens_NTD": generator.standard_normal((3, 5, 4), np.float32), "mask_NT": np.ones((3, 5), np.int64)}
-        for _ in range(64)
-    ]
-    with ThreadPoolExecutor(4) as threads:
-        results = list(threads.map(stage, batches))
-    for arrays, result in zip(batches, results, strict=True):
-        np.testing.assert_allclose(result["tokens_NTD"], expected(**arrays), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the process's memory in /proc")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,15 @@ def test_stages_chain_on_the_device_and_rows_can_be_picked_between_them(runtime:
     once = expected(**arrays)
     rows = [4, 0, 0]
     np.testing.assert_allclose(results, expected(once[rows], arrays["mask_NT"][rows]), rtol=1e-4, atol=1e-5)
+
+
+def test_several_lanes_run_one_stage_at_once(runtime: Runtime) -> None:
+    stage = runtime.load(small_stage(), BYTES[runtime.name]())
+    batches = [batch(1 + index % 5, 1 + index % 7) for index in range(64)]
+    with ThreadPoolExecutor(4) as lanes:
+        results = list(lanes.map(lambda arrays: runtime.to_host(stage(runtime.to_device(arrays))), batches))
+    for arrays, result in zip(batches, results, strict=True):
+        np.testing.assert_allclose(result["tokens_NTD"], expected(**arrays), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "int32", "uint8", "bool"])
