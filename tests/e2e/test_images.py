@@ -28,12 +28,12 @@ COLOUR_OF = dict(zip(PICTURES, ("red", "green", "blue", "red"), strict=True))
 Stub = open_inference_pb2_grpc.GRPCInferenceServiceStub
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+@pytest.fixture(scope="module", params=["0", "2"], ids=["one process", "two front ends"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     folder = tmp_path_factory.mktemp("zoo")
     make_tiny_zoo(folder, ["intent"])
     make_image_zoo(folder)
-    with serving(folder) as server:
+    with serving(folder, "--front-ends", request.param) as server:
         yield server
 
 
