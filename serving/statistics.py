@@ -1,6 +1,7 @@
 """The one place that counts. ``ModelStatistics`` and the metrics read it, and nothing is counted a second time."""
 
 from asyncio import CancelledError
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -9,6 +10,7 @@ from typing import TypeVar
 
 from serving.counts import (
     OK,
+    SECONDS,
     BatchCounts,
     BatchStatistics,
     CacheCounts,
@@ -158,6 +160,7 @@ class Statistics:
             stop: why it held no more rows.
         """
         now_ms = round(self._unix_time() * 1000)
+        places = [bisect_left(SECONDS, seconds) for seconds in waited_s]  # once for all heads
         with self._lock:
             self._add_batch(result, len(waited_s), predicted_s, ended_s - began_s, lane, (reason, stop))
             for run in result.runs:
@@ -170,7 +173,7 @@ class Statistics:
                 stage.rows_per_run.add(run.rows)
             for part in result.version_runs:
                 if not part.failed:
-                    self._add_run(part, waited_s, shares, now_ms)
+                    self._add_run(part, waited_s, places, shares, now_ms)
             for position, share in enumerate(shares):
                 if share > 1:
                     self._merged[teams[position]] += share - 1
@@ -316,14 +319,19 @@ class Statistics:
             batches.ran_s += ran_s
             batches.predicted_ratio.add(predicted_s / ran_s)
 
-    def _add_run(self, run: VersionRun, waited_s: Sequence[float], shares: Sequence[int], now_ms: int) -> None:
+    def _add_run(
+        self, run: VersionRun, waited_s: Sequence[float], places: Sequence[int], shares: Sequence[int], now_ms: int
+    ) -> None:
+        """Add what a batch meant for one version; ``places`` are the buckets that ``waited_s`` fall into."""
         statistics, head = self._of(run.version), self._head(run.version)
+        buckets = head.queue.counts
         queued_s, callers = 0.0, 0
         for position in run.works:
             share = shares[position] if shares else 1
             callers += share
             queued_s += waited_s[position] * share
-            head.queue.add(waited_s[position], share)
+            buckets[places[position]] += share
+        head.queue.total += queued_s
         head.rows += callers
         statistics.rows += callers
         statistics.batches += 1

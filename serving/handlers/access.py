@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii
 from typing import Any, Literal, Protocol
 
 from serving.counts import OK
@@ -74,7 +75,7 @@ class Ended:
         run_ms=0.00 batch_rows=0 cached=0 trace=""
         """
         facts = self.facts()
-        quoted = {name: json.dumps(facts[name]) for name in ("id", "peer", "heads", "trace")}
+        quoted = {name: encode_basestring_ascii(facts[name]) for name in ("id", "peer", "heads", "trace")}
         versions = ",".join(_short(one) for one in self.entry.asked)
         return (
             f"rpc={self.entry.rpc} id={quoted['id']} peer={quoted['peer']} heads={quoted['heads']} "
@@ -96,7 +97,7 @@ class Ended:
     def facts(self) -> dict[str, Any]:
         """Return what the lines have in common."""
         entry, trace = self.entry, self.entry.trace
-        context = parse_traceparent(entry.call.traceparent)
+        context = parse_traceparent(entry.call.traceparent) if entry.call.traceparent else None
         return {
             "rpc": entry.rpc,
             "id": entry.request_id[:LOGGED_AT_MOST],
