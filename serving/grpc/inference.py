@@ -9,9 +9,9 @@ from hydrazoo.inference import open_inference_pb2_grpc
 
 from serving.errors import InvalidRequest
 from serving.grpc import model_messages
-from serving.grpc.caller import caller_of
+from serving.grpc.caller import Caller, caller_of
 from serving.grpc.guard import Context, Malformed
-from serving.grpc.inference_messages import infer_request, infer_response, timeout_s
+from serving.grpc.inference_messages import infer_request, timeout_s, write_infer_response
 from serving.grpc.ordered import in_order
 from serving.grpc.status import refusal
 from serving.grpc.timing import deadline_of
@@ -84,7 +84,33 @@ class InferenceService(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Answer one request."""
+        response = pb.ModelInferResponse()
+        await self._infer(request, response, caller_of(context), context)
+        return response
+
+    async def ModelStreamInfer(
+        self, requests: AsyncIterator[pb.ModelInferRequest | Malformed], context: Context
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        """Answer a stream of requests in their order; a bad one is answered with its error, and the stream goes on."""
         caller = caller_of(context)
+
+        async def answer(request: pb.ModelInferRequest | Malformed) -> pb.ModelStreamInferResponse:
+            if isinstance(request, Malformed):
+                return _refused(request.error, "")
+            response = pb.ModelStreamInferResponse()
+            try:
+                await self._infer(request, response.infer_response, caller, context)
+            except Exception as error:
+                return _refused(error, request.id)
+            return response
+
+        async with aclosing(in_order(requests, answer, window=STREAM_WINDOW)) as answers:
+            async for response in answers:
+                yield response
+
+    async def _infer(
+        self, request: pb.ModelInferRequest, response: pb.ModelInferResponse, caller: Caller, context: Context
+    ) -> None:
         try:
             decoded = infer_request(request, caller, max_rows=self._max_rows)
         except InvalidRequest as error:
@@ -97,24 +123,7 @@ class InferenceService(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
             )
             raise
         deadline = deadline_of(context, self._clock, at_most_s=timeout_s(request))
-        return infer_response(request, await self._inference.infer(decoded, deadline=deadline))
-
-    async def ModelStreamInfer(
-        self, requests: AsyncIterator[pb.ModelInferRequest | Malformed], context: Context
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
-        """Answer a stream of requests in their order; a bad one is answered with its error, and the stream goes on."""
-
-        async def answer(request: pb.ModelInferRequest | Malformed) -> pb.ModelStreamInferResponse:
-            if isinstance(request, Malformed):
-                return _refused(request.error, "")
-            try:
-                return pb.ModelStreamInferResponse(infer_response=await self.ModelInfer(request, context))
-            except Exception as error:
-                return _refused(error, request.id)
-
-        async with aclosing(in_order(requests, answer, window=STREAM_WINDOW)) as answers:
-            async for response in answers:
-                yield response
+        write_infer_response(response, request, await self._inference.infer(decoded, deadline=deadline))
 
 
 def _refused(error: Exception, request_id: str) -> pb.ModelStreamInferResponse:

@@ -16,7 +16,7 @@ from serving.grpc.caller import Caller
 from serving.handlers.asked import SEPARATOR
 from serving.handlers.inference import InferRequest, InferResponse
 
-__all__ = ["infer_request", "infer_response", "timeout_s"]
+__all__ = ["infer_request", "timeout_s", "write_infer_response"]
 
 Parameters = Mapping[str, pb.InferParameter]
 
@@ -116,16 +116,17 @@ def _described(parameter: pb.InferParameter) -> str:
     return f"{kind} {str(getattr(parameter, kind))[:SHOWN]!r}" if kind else "empty"
 
 
-def infer_response(message: pb.ModelInferRequest, response: InferResponse) -> pb.ModelInferResponse:
-    """Encode the answer to a request."""
+def write_infer_response(
+    encoded: pb.ModelInferResponse, message: pb.ModelInferRequest, response: InferResponse
+) -> None:
+    """Write the answer to a request into an empty message; one that is put into another is copied and parsed."""
     who = tuple((one.served.head, one.served.number, one.served.digest, one.alias, one.epoch) for one in response.asked)
-    encoded = pb.ModelInferResponse(model_name=message.model_name, id=message.id)
     encoded.MergeFromString(_who_answered(who))
+    encoded.model_name = message.model_name
+    encoded.id = message.id
     for name, array in response.outputs.items():
-        # Written in place: a message that is put into another is copied, serialised and parsed.
         encoded.outputs.add(name=name, datatype=codec.datatype_of(array), shape=array.shape)
         encoded.raw_output_contents.append(codec.encode_raw(array))
-    return encoded
 
 
 @lru_cache(REMEMBERED_ANSWERERS)
