@@ -14,19 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["explain_policy"]
 
-COLUMNS = (
-    "at ms",
-    "lane",
-    "rows",
-    "width",
-    "padding",
-    "predicted ms",
-    "took ms",
-    "waited",
-    "built for",
-    "up to",
-    "teams",
-)
+COLUMNS = ("at ms", "lane", "rows", "of", "width", "padding", "predicted ms", "took ms", "built for", "up to", "teams")
 
 
 @click.command("explain-policy")
@@ -105,11 +93,11 @@ def _batch_row(batch: "BatchRecord") -> tuple[object, ...]:
         f"{batch.began_s * 1000:.1f}",
         batch.lane,
         batch.rows,
+        batch.waiting,
         batch.width,
         f"{batch.padding:.0%}",
         f"{batch.predicted_s * 1000:.1f}",
         f"{batch.took_s * 1000:.1f}",
-        batch.waiting,
         batch.reason.value,
         batch.stop.value,
         " ".join(f"{team}:{rows}" for team, rows in sorted(batch.teams.items())),
@@ -159,14 +147,10 @@ def _print_summary(outcome: "Outcome") -> None:
     for why, count in found["reasons"].most_common():
         click.echo(f"  {count:6} {why}")
     click.echo()
-    rows = [
-        (
-            team,
-            *(_ms(values.pop(name)) for name in ("p50_s", "p99_s")),
-            ", ".join(f"{n} {f}" for f, n in values.items()),
-        )
-        for team, values in found["teams"].items()
-    ]
+    rows = []
+    for team, values in found["teams"].items():
+        p50_s, p99_s = values.pop("p50_s"), values.pop("p99_s")
+        rows.append((team, _ms(p50_s), _ms(p99_s), ", ".join(f"{count} {fate}" for fate, count in values.items())))
     print_table(("team", "p50 ms", "p99 ms", "requests"), rows)
 
 

@@ -2,8 +2,9 @@
 
 Each team has an account: the seconds that its rows took, divided by its weight. The turn is that of the waiting team
 with the lowest account, so teams that wait are served in proportion to their weights, one batch more or less. What a
-team takes while nobody else waits costs it nothing, since the level rises with it. A team that comes back when
-nothing of it waited is moved to the level, or to ``burst_s`` below it: it saves up no more, and has no old debts.
+team takes while nobody else waits costs it nothing, since the level rises with it. A team that comes back after nothing of
+it waited has at most as much on its account as whoever is next, and at least ``burst_s`` less than the level: it has no
+old debts, and saves up no more than that.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from serving.batching.limits import Limits
 
 __all__ = ["Account", "Accounts", "Part"]
 
-FADE = 0.02
+FADE = 0.05
 """How far what is remembered of a team's rows goes towards its last ones, where these are less."""
 
 
@@ -33,12 +34,14 @@ class Account:
     Attributes:
         taken_s: seconds of the device over its weight; it means something next to the other accounts alone.
         asked_s: when its last row came.
+        served: the number of the last batch that had a row of it.
         alone_s: how long the rows that it has in a batch take by themselves: the most of late; 0 if none ran yet.
         work_s: what these rows are in the largest batches.
     """
 
     taken_s: float
     asked_s: float
+    served: int = 0
     alone_s: float = 0.0
     work_s: float = 0.0
 
@@ -50,6 +53,7 @@ class Accounts:
         self._limits = limits
         self._accounts: dict[str, Account] = {}
         self._level_s = 0.0
+        self._batches = 0
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -57,15 +61,23 @@ class Accounts:
     def __getitem__(self, team: str) -> Account:
         return self._accounts[team]
 
-    def asks(self, team: str, now_s: float, *, first: bool) -> None:
-        """Note that a team's row came; ``first`` if none of its rows waits."""
+    def asks(self, team: str, now_s: float) -> None:
+        """Note that a team's row came, one that had rows waiting."""
+        self._accounts[team].asked_s = now_s
+
+    def comes(self, team: str, now_s: float, waiting: Iterable[str]) -> None:
+        """Note that a team's row came, one that had none waiting; ``waiting`` are the teams that have."""
         account = self._accounts.get(team)
         if account is None:
             self._forget_idle(now_s)
-            account = self._accounts[team] = Account(self._lowest_s(team), now_s)
-        elif first:
-            account.taken_s = min(max(account.taken_s, self._lowest_s(team)), self._level_s)
+            account = self._accounts[team] = Account(self._level_s, now_s)
+        highest_s = min((self._accounts[other].taken_s for other in waiting), default=self._level_s)
+        account.taken_s = min(max(account.taken_s, self._lowest_s(team)), highest_s)
         account.asked_s = now_s
+
+    def next_of(self, waiting: Iterable[str]) -> str:
+        """Return whose turn it is: the lowest account; of equal ones that which was served longest ago."""
+        return min(waiting, key=lambda team: (self._accounts[team].taken_s, self._accounts[team].served))
 
     def book(self, parts: dict[str, Part], waiting: Iterable[str]) -> None:
         """Charge the teams for a batch.
@@ -74,10 +86,12 @@ class Accounts:
             parts: by team, its part of the batch.
             waiting: the teams that had rows waiting when the batch was chosen, those of ``parts`` included.
         """
+        self._batches += 1
         lowest_s = min((self._accounts[team].taken_s for team in waiting), default=self._level_s)
         self._level_s = max(self._level_s, lowest_s)
         for team, part in parts.items():
             account = self._accounts[team]
+            account.served = self._batches
             account.taken_s += part.charge_s / self._limits.weight(team)
             alone_s = max(part.alone_s, part.charge_s)
             account.alone_s = max(alone_s, account.alone_s + FADE * (alone_s - account.alone_s))

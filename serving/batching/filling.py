@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from heapq import heapify, heappop, heapreplace
 from math import ceil, inf
+from typing import Generic
 
 from serving.batching.limits import Limits
 from serving.batching.queues import Lineup, Queues
@@ -86,10 +87,11 @@ def fill(
             lineup = shelf.by_team[only]
             lineups[bucket], rows[bucket] = {only: lineup}, len(lineup)
     plan = _Planner(rows, anchor, limits, costs, max_s).best()
-    entries = [anchor]
-    for bucket, count in plan.takes:
-        entries.extend(_pick(queues, lineups[bucket], count, anchor, now_s, now_s + plan.seconds, limits))
-    return entries, plan.stop
+    picker = _Picker(queues, anchor, now_s, now_s + plan.seconds, limits)
+    return [
+        anchor,
+        *(entry for bucket, count in plan.takes for entry in picker.pick(lineups[bucket], count)),
+    ], plan.stop
 
 
 class _Planner:
@@ -182,27 +184,43 @@ def _bearable(max_padding: float, widest: int, bucket: int, rows: int, tokens: i
     return max(0, int(spare / each + EPSILON)) if each > 0 else inf
 
 
-def _pick(
-    queues: Queues[RowT],
-    lineups: Mapping[str, Lineup[RowT]],
-    count: int,
-    anchor: Entry[RowT],
-    now_s: float,
-    ends_s: float,
-    limits: Limits,
-) -> Iterator[Entry[RowT]]:
-    """Yield up to ``count`` rows that can be answered by ``ends_s``; the teams take turns, as their accounts say."""
-    turns = [
-        (queues.accounts[team].taken_s, index, team, lineup.in_order(now_s, limits.ageing_s))
-        for index, (team, lineup) in enumerate(lineups.items())
-    ]
-    heapify(turns)
-    while turns and count:
-        taken_s, index, team, rows = turns[0]
-        entry = next((each for each in rows if each is not anchor and each.row.deadline_s >= ends_s), None)
-        if entry is None:
-            heappop(turns)
-            continue
-        yield entry
-        count -= 1
-        heapreplace(turns, (taken_s + entry.work_s / limits.weight(team), index, team, rows))
+class _Picker(Generic[RowT]):
+    """Takes rows for one batch; the teams take turns, as their accounts say with what they have in it already."""
+
+    def __init__(self, queues: Queues[RowT], anchor: Entry[RowT], now_s: float, ends_s: float, limits: Limits) -> None:
+        self._queues = queues
+        self._anchor = anchor
+        self._now_s = now_s
+        self._ends_s = ends_s
+        self._limits = limits
+        self._taken_s: dict[str, float] = {}
+        self._take(anchor)
+
+    def pick(self, lineups: Mapping[str, Lineup[RowT]], count: int) -> Iterator[Entry[RowT]]:
+        """Yield up to ``count`` rows that can be answered when the batch ends."""
+        turns = [
+            (self._account_s(team), index, lineup.in_order(self._now_s, self._limits.ageing_s))
+            for index, (team, lineup) in enumerate(lineups.items())
+        ]
+        heapify(turns)
+        while turns and count:
+            _, index, rows = turns[0]
+            entry = next((each for each in rows if self._fits(each)), None)
+            if entry is None:
+                heappop(turns)
+                continue
+            yield entry
+            count -= 1
+            heapreplace(turns, (self._take(entry), index, rows))
+
+    def _fits(self, entry: Entry[RowT]) -> bool:
+        return entry is not self._anchor and entry.row.deadline_s >= self._ends_s
+
+    def _account_s(self, team: str) -> float:
+        taken_s = self._taken_s.get(team)
+        return self._queues.accounts[team].taken_s if taken_s is None else taken_s
+
+    def _take(self, entry: Entry[RowT]) -> float:
+        team = entry.row.team
+        taken_s = self._taken_s[team] = self._account_s(team) + entry.work_s / self._limits.weight(team)
+        return taken_s

@@ -89,7 +89,7 @@ def _next_by_turn(queues: Queues[RowT], now_s: float) -> Entry[RowT] | None:
     """Return the row whose turn it is, or None if none waits that can still be answered in time."""
     teams = set(queues.teams)
     while teams:
-        team = min(teams, key=lambda each: queues.accounts[each].taken_s)
+        team = queues.accounts.next_of(teams)
         for entry in queues.team_in_order(team, now_s):
             if entry.latest_s >= now_s:
                 return entry

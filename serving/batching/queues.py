@@ -126,9 +126,11 @@ class Queues(Generic[RowT]):
         assert row not in self._entries, "a row waits once"
         entry = self._entry(start, row)
         team = self._teams.get(row.team)
-        self.accounts.asks(row.team, row.arrived_s, first=team is None)
         if team is None:
+            self.accounts.comes(row.team, row.arrived_s, self._teams)
             team = self._teams[row.team] = _Team()
+        else:
+            self.accounts.asks(row.team, row.arrived_s)
         shelf = self._starts.setdefault(start, {}).get(entry.bucket)
         if shelf is None:
             shelf = self._starts[start][entry.bucket] = Shelf()

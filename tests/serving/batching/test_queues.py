@@ -66,4 +66,4 @@ def test_deadlines_of_rows_that_left_are_forgotten() -> None:
     assert queues.urgent(0.0) == ([], None)
     for index in range(1000):
         queues.add("a", Waiting(deadline_s=float(index)))
-    assert len(queues.urgent(500.0)[0]) == 500
+    assert len(queues.urgent(500.0)[0]) == 501
