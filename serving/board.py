@@ -190,6 +190,7 @@ class Board:
     def refuse(self, flights: Sequence[Flight], error: ServingError) -> None:
         """Tell all who wait for these flights that none will come."""
         for flight in flights:
+            self._statistics.record_dropped("refused", flight.team, 1)
             flight.plan.land(flight)
             claims, parked = flight.release()
             for claim in (*claims, *parked):
