@@ -2,12 +2,12 @@
 
 Each team has an account: the seconds that its rows took, divided by its weight. The turn is that of the waiting team
 with the lowest account, so teams that wait are served in proportion to their weights, one batch more or less. What a
-team takes while nobody else waits costs it nothing, since the level rises with it. A team that comes back after nothing of
-it waited has at most as much on its account as whoever is next, and at least ``burst_s`` less than the level: it has no
-old debts, and saves up no more than that.
+team takes while nobody else waits costs it nothing, since the level rises with it. A team that comes back when nothing of
+it waited is moved to the account of whoever is next, if its own is higher, and to ``burst_s`` below the level, if it is
+lower: it has no old debts, and saves up no more than that.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from serving.batching.limits import Limits
@@ -16,6 +16,9 @@ __all__ = ["Account", "Accounts", "Part"]
 
 FADE = 0.05
 """How far what is remembered of a team's rows goes towards its last ones, where these are less."""
+
+REMEMBERED = 64
+"""So many accounts are kept whether they are in use or not."""
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class Accounts:
         self._accounts: dict[str, Account] = {}
         self._level_s = 0.0
         self._batches = 0
+        self._most = REMEMBERED
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -65,11 +69,11 @@ class Accounts:
         """Note that a team's row came, one that had rows waiting."""
         self._accounts[team].asked_s = now_s
 
-    def comes(self, team: str, now_s: float, waiting: Iterable[str]) -> None:
+    def comes(self, team: str, now_s: float, waiting: Collection[str]) -> None:
         """Note that a team's row came, one that had none waiting; ``waiting`` are the teams that have."""
         account = self._accounts.get(team)
         if account is None:
-            self._forget_idle(now_s)
+            self._forget_idle(now_s, waiting)
             account = self._accounts[team] = Account(self._level_s, now_s)
         highest_s = min((self._accounts[other].taken_s for other in waiting), default=self._level_s)
         account.taken_s = min(max(account.taken_s, self._lowest_s(team)), highest_s)
@@ -105,9 +109,12 @@ class Accounts:
     def _lowest_s(self, team: str) -> float:
         return self._level_s - self._limits.burst_s / self._limits.weight(team)
 
-    def _forget_idle(self, now_s: float) -> None:
-        """Drop the teams that would begin anew if they came back, so that there are as many accounts as are in use."""
+    def _forget_idle(self, now_s: float, waiting: Collection[str]) -> None:
+        """Drop the teams that ask nothing any more; only now and then, since it looks at each."""
+        if len(self._accounts) < self._most:
+            return
         since_s = now_s - self._limits.memory_s
         for team, account in list(self._accounts.items()):
-            if account.asked_s < since_s and account.taken_s <= self._lowest_s(team):
+            if account.asked_s < since_s and team not in waiting:
                 del self._accounts[team]
+        self._most = max(REMEMBERED, 2 * len(self._accounts))
