@@ -271,6 +271,7 @@ def test_closing_refuses_what_still_waits_when_its_grace_is_over() -> None:
                 with pytest.raises(Unavailable, match=r"did not begin within 0\.01 s"):
                     await queued
             await closing
+            assert engine.statistics.dropped() == {"refused": 1}
         assert "urgency" not in dict(runtime.calls)
 
     run(scenario())
