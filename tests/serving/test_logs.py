@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.logs import BackgroundLog, write_to
+from serving.logs import BackgroundLog, LineFormatter, write_to
 
 
 class Reader:
@@ -93,3 +93,10 @@ def test_a_full_pipe_that_does_not_block_is_written_in_the_end() -> None:
     assert found == data
     write_to(written)(b"nobody is left, and nothing is raised")
     os.close(written)
+
+
+def test_a_line_that_is_whole_is_left_alone_and_any_other_says_when_and_who() -> None:
+    formatter = LineFormatter(["whole"])
+    assert formatter.format(logging.makeLogRecord({"name": "whole", "msg": "{}"})) == "{}"
+    other = logging.makeLogRecord({"name": "other", "levelname": "INFO", "msg": "line %d", "args": (1,)})
+    assert formatter.format(other).endswith(" INFO other line 1")

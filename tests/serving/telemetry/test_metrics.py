@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from prometheus_client.exposition import generate_latest
 
 from serving.cache import NodeCache
 from serving.errors import AddressUnavailable
+from serving.plan import AliasTarget, LoadedPlan, LoadFailure
 from serving.statistics import Statistics
 from serving.telemetry.endpoint import MetricsServer
 from serving.telemetry.metrics import ServerMetrics
@@ -175,13 +177,40 @@ def test_a_metrics_address_in_use_is_told_before_anything_is_loaded() -> None:
         first.close()
 
 
-def everything() -> ServerMetrics:
-    """Return the metrics of an engine to which everything has happened once."""
-    plan = loaded_plan([served("intent", ["body/0", "intent"])], FakeRuntime())
-    engine = SimpleNamespace(
-        statistics=Statistics(lambda: 1.0), loaded=plan, ready=True, waiting_rows=0, cache=NodeCache(0)
-    )
+def fake_metrics(loaded: LoadedPlan, statistics: Statistics) -> ServerMetrics:
+    engine = SimpleNamespace(statistics=statistics, loaded=loaded, ready=True, waiting_rows=0, cache=NodeCache(0))
     return ServerMetrics(engine, runtime="onnx", device="cpu")
+
+
+def everything() -> ServerMetrics:
+    plan = loaded_plan([served("intent", ["body/0", "intent"])], FakeRuntime())
+    return fake_metrics(plan, Statistics(lambda: 1.0))
+
+
+def test_a_canary_its_share_and_a_shadow_are_told_by_version() -> None:
+    live, canary, shadow = (served("intent", ["body/0", "intent"], number=number, aliases={}) for number in (1, 2, 3))
+    target = AliasTarget(
+        head="intent", alias="prod", epoch=4, live=live, canary=canary, canary_percent=10, shadows=(shadow,)
+    )
+    loaded = loaded_plan([live, canary, shadow], FakeRuntime())
+    failure = LoadFailure(head="intent", alias="prod", number=4, digest="f" * 64, cause="it is broken")
+    statistics = Statistics(lambda: 1.0)
+    statistics.record_shadow(shadow, "agreed")
+    statistics.record_shadow(shadow, "disagreed")
+    statistics.record_swap(9, 0.5, ok=False)
+    plan = replace(loaded, plan=replace(loaded.plan, targets=(target,)), epoch=9, failures=(failure,))
+    samples = {
+        (sample.name.removeprefix("hydrazoo_"), *sample.labels.values()): sample.value
+        for family in fake_metrics(plan, statistics).collect()
+        for sample in family.samples
+    }
+    assert samples["canary_share_ratio", "intent", "prod", "2"] == 0.1
+    assert samples["alias_epoch", "intent", "prod"] == 4
+    assert samples["shadow_rows_total", "intent", "3", "agreed"] == 1
+    assert samples["shadow_rows_total", "intent", "3", "disagreed"] == 1
+    assert samples["load_failures", "intent", "prod", "4"] == 1
+    assert (samples["plan_epoch",], samples["plan_complete",]) == (9, 0)
+    assert samples["plan_swaps_total", "failed"] == 1
 
 
 def documented() -> set[str]:
