@@ -14,6 +14,9 @@ PRIOR_FIXED_S = 100e-6
 PRIOR_PER_TOKEN_S = 400e-9
 """Little next to the fixed part: larger batches look cheap until they are tried, and so they are tried."""
 
+SHORTEST_S = 1e-9
+"""A run is not taken to be shorter: a clock may see none of it."""
+
 FORGET = 0.99
 """What an observation still weighs after the next one: the last hundred or so count."""
 
@@ -54,7 +57,7 @@ class CostModel:
         node = self._nodes.get(path)
         if node is None:
             node = self._nodes[path] = _Node()
-        node.observe(rows, width, seconds)
+        node.observe(rows, width, max(seconds, SHORTEST_S))
 
     def predict_s(self, path: str, rows: int, width: int) -> float:
         """Return the seconds that the node ``path`` takes for ``rows`` rows padded to ``width`` tokens.

@@ -2,9 +2,9 @@
 
 Each team has an account: the seconds that its rows took, divided by its weight. The turn is that of the waiting team
 with the lowest account, so teams that wait are served in proportion to their weights, one batch more or less. What a
-team takes while nobody else waits costs it nothing, since the level rises with it. A team that comes back when nothing of
-it waited is moved to the account of whoever is next, if its own is higher, and to ``burst_s`` below the level, if it is
-lower: it has no old debts, and saves up no more than that.
+team takes while nobody else waits costs it nothing, since the level rises with it. A team that comes back when nothing
+of it waited is moved to the account of whoever is next, if its own is higher, and to ``burst_s`` below the level, if it
+is lower: it has no old debts, and saves up no more than that.
 """
 
 from collections.abc import Collection, Iterable, Iterator

@@ -4,7 +4,7 @@ How many rows of which bucket is worked out on their numbers alone; which rows t
 batch's efficiency is the time that its rows would take in the largest batches without padding, divided by its own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from heapq import heapify, heappop, heapreplace
@@ -62,6 +62,7 @@ def fill(
     costs: Costs,
     max_s: float,
     *,
+    late: Iterable[Entry[RowT]] = (),
     only: str | None = None,
 ) -> tuple[list[Entry[RowT]], Stop]:
     """Choose the rows that leave with ``anchor``.
@@ -73,6 +74,7 @@ def fill(
         limits: what bounds the batch.
         costs: what it will cost.
         max_s: how long it may be predicted to take, unless the anchor alone takes longer.
+        late: rows that wait and will be refused.
         only: the team that it is for; None for all of them.
 
     Returns:
@@ -86,6 +88,9 @@ def fill(
         elif only in shelf.by_team:
             lineup = shelf.by_team[only]
             lineups[bucket], rows[bucket] = {only: lineup}, len(lineup)
+    for entry in late:
+        if entry.start == anchor.start and only in (None, entry.row.team):
+            rows[entry.bucket] -= 1
     plan = _Planner(rows, anchor, limits, costs, max_s).best()
     picker = _Picker(queues, anchor, now_s, now_s + plan.seconds, limits)
     return [
@@ -111,7 +116,7 @@ class _Planner:
         """Try the anchor's own width, then wider ones while what they pad costs less than the batch that they save."""
         own = self._line(self._bucket)
         best = self._plan(self._bucket)
-        for bucket in sorted(bucket for bucket in self._rows if bucket > self._bucket):
+        for bucket in sorted(bucket for bucket, count in self._rows.items() if count and bucket > self._bucket):
             line = self._line(bucket)
             if best.efficiency >= self._limits.target_efficiency or line.row_s - own.row_s > line.fixed_s:
                 break

@@ -69,11 +69,11 @@ def decide(queues: Queues[RowT], now_s: float, limits: Limits, costs: Costs) -> 
     if anchor is None:
         return Decision(expired=expired)
     reason = Reason.TURN
-    batch, stop = _batch(queues, anchor, now_s, limits, costs)
+    batch, stop = _batch(queues, anchor, late, now_s, limits, costs)
     predicted_s = _predict_s(batch, costs)
     if urgent and _cannot_wait(queues, urgent, batch, now_s + predicted_s):
         reason = Reason.DEADLINE
-        batch, stop = _batch(queues, urgent, now_s, limits, costs)
+        batch, stop = _batch(queues, urgent, late, now_s, limits, costs)
         predicted_s = _predict_s(batch, costs)
     return Decision(
         leave=tuple(entry.row for entry in batch),
@@ -106,7 +106,12 @@ def _cannot_wait(queues: Queues[RowT], urgent: Entry[RowT], batch: Sequence[Entr
 
 
 def _batch(
-    queues: Queues[RowT], anchor: Entry[RowT], now_s: float, limits: Limits, costs: Costs
+    queues: Queues[RowT],
+    anchor: Entry[RowT],
+    late: Sequence[Entry[RowT]],
+    now_s: float,
+    limits: Limits,
+    costs: Costs,
 ) -> tuple[list[Entry[RowT]], Stop]:
     """Build a batch around ``anchor``, and return why it does not grow further.
 
@@ -116,13 +121,13 @@ def _batch(
     team = anchor.row.team
     longest_s = min(limits.max_batch_s, anchor.row.deadline_s - now_s)
     if queues.is_flooded(team):
-        mine = fill(queues, anchor, now_s, limits, costs, longest_s, only=team)
+        mine = fill(queues, anchor, now_s, limits, costs, longest_s, late=late, only=team)
         most_s = limits.max_slowdown * anchor.alone_s - (now_s - anchor.row.arrived_s)
         if _predict_s(mine[0], costs) >= most_s:
             return mine[0], Stop.FAIRNESS
     else:
         most_s = queues.courtesy_s(team, now_s)
-    batch, stop = fill(queues, anchor, now_s, limits, costs, min(longest_s, most_s))
+    batch, stop = fill(queues, anchor, now_s, limits, costs, min(longest_s, most_s), late=late)
     return batch, Stop.FAIRNESS if stop is Stop.TIME and most_s < longest_s else stop
 
 

@@ -20,8 +20,8 @@ class NodeCost:
     def seconds(self, rows: int, width: int) -> float:
         """Return the seconds of a run.
 
-        >>> NodeCost(0.001, 0.0001).seconds(4, 20)
-        0.009
+        >>> NodeCost(0.5, 0.25).seconds(rows=4, width=20)
+        20.5
         """
         return self.fixed_s + rows * width * (self.per_token_s + self.per_token2_s * width)
 
