@@ -219,7 +219,8 @@ class _Picker(Generic[RowT]):
             heapreplace(turns, (self._take(entry), index, rows))
 
     def _fits(self, entry: Entry[RowT]) -> bool:
-        return entry is not self._anchor and entry.row.deadline_s >= self._ends_s
+        in_time = entry.latest_s >= self._now_s and entry.row.deadline_s >= self._ends_s
+        return in_time and entry is not self._anchor
 
     def _account_s(self, team: str) -> float:
         taken_s = self._taken_s.get(team)

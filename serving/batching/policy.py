@@ -87,13 +87,13 @@ def decide(queues: Queues[RowT], now_s: float, limits: Limits, costs: Costs) -> 
 
 def _next_by_turn(queues: Queues[RowT], now_s: float) -> Entry[RowT] | None:
     """Return the row whose turn it is, or None if none waits that can still be answered in time."""
-    teams = set(queues.teams)
+    teams = dict.fromkeys(queues.teams)  # in a fixed order, which a set has not
     while teams:
         team = queues.accounts.next_of(teams)
         for entry in queues.team_in_order(team, now_s):
             if entry.latest_s >= now_s:
                 return entry
-        teams.discard(team)
+        del teams[team]
     return None
 
 

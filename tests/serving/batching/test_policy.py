@@ -131,6 +131,12 @@ def test_a_row_that_cannot_be_answered_in_time_any_more_is_refused_and_not_run()
     assert choose([row], now_s=3.9).leave == (row,)
 
 
+def test_a_row_that_was_given_up_is_not_run_where_costs_have_fallen_since() -> None:
+    given_up, alive = Waiting(length=22, deadline_s=4.003), Waiting(length=22)
+    decision = decide(queues_of([given_up, alive]), 4.0, Limits(), flat_costs(fixed_s=0.0, per_token_s=1e-6))
+    assert (decision.leave, decision.expired) == ((alive,), (given_up,))
+
+
 def test_a_row_leaves_before_older_ones_if_it_could_not_wait_for_them() -> None:
     older = rows_of([60, 60, 60])
     hurried = Waiting(length=5, arrived_s=0.5, deadline_s=1.01)
