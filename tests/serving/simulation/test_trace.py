@@ -1,8 +1,10 @@
 import json
+import re
 from math import inf
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from serving.batching import Priority
 from serving.simulation import Ask, TraceWriter, read_trace
@@ -52,3 +54,12 @@ def test_little_is_needed_and_order_does_not_matter() -> None:
 def test_a_line_that_is_not_as_described_is_refused_and_named(line: str, said: str) -> None:
     with pytest.raises(InvalidTrace, match=said):
         read_trace([json.dumps({"at_s": 0, "team": "cs"}), line])
+
+
+def test_the_document_describes_every_field_and_its_examples_can_be_read() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "traces.md").read_text()
+    trace = read_trace(line.strip() for line in text.splitlines() if line.startswith("    {"))
+    assert (len(trace.asks), len(trace.costs)) == (1, 1)
+    described = set(re.findall(r"^\| `(\w+)` ", text.partition("A line with")[0], re.MULTILINE))
+    arrival = TypeAdapter(Ask).json_schema()["properties"].keys()
+    assert described == set(arrival)
