@@ -1,18 +1,19 @@
 """Many answers at work at once, given out as soon as they are done, as many together as there are."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence, Sized
 from typing import Any, TypeVar
 
-__all__ = ["as_done"]
+__all__ = ["Give", "as_done"]
 
-AskedT = TypeVar("AskedT")
+AskedT = TypeVar("AskedT", bound=Sized)
 AnswerT = TypeVar("AnswerT")
+Give = Callable[[Iterable[AnswerT]], None]
 
 
 async def as_done(
     asked: AsyncIterable[Sequence[AskedT]],
-    answer: Callable[[AskedT], Coroutine[Any, Any, AnswerT]],
+    answer: Callable[[AskedT, Give[AnswerT]], Coroutine[Any, Any, None]],
     *,
     window: int,
     ending: Callable[[], Awaitable[object]],
@@ -20,9 +21,10 @@ async def as_done(
     """Answer a stream of groups.
 
     Args:
-        asked: what is asked; it is read ahead of the answers.
-        answer: gives one answer; several run at once. It raises nothing but cancellation.
-        window: how many answers are at work or wait for the reader; no more is asked while there are so many.
+        asked: what is asked, each of it with a length: how many answers it has. It is read ahead of the answers.
+        answer: hands out the answers to one thing, together or as they come; several run at once. It raises nothing
+            but cancellation.
+        window: while so many answers, or more, are at work or wait for the reader, nothing further is asked.
         ending: returns when nothing further is to be read.
 
     Yields:
@@ -31,22 +33,28 @@ async def as_done(
     Raises:
         Exception: what reading ``asked`` raised, once everything before it is answered.
     """
-    running: set[asyncio.Task[AnswerT]] = set()
-    done: list[asyncio.Task[AnswerT]] = []
+    running: set[asyncio.Task[None]] = set()
+    done: list[AnswerT] = []
+    at_work = 0
     changed, room = asyncio.Event(), asyncio.Event()
 
-    def finish(task: asyncio.Task[AnswerT]) -> None:
+    def give(answers: Iterable[AnswerT]) -> None:
+        done.extend(answers)
+        changed.set()
+
+    def finish(task: asyncio.Task[None]) -> None:
         running.discard(task)
-        done.append(task)
         changed.set()
 
     async def read() -> None:
+        nonlocal at_work
         async for group in asked:
             for one in group:
-                while len(running) + len(done) >= window:
+                while at_work >= window:
                     room.clear()
                     await room.wait()
-                task = asyncio.create_task(answer(one))
+                at_work += len(one)
+                task = asyncio.create_task(answer(one, give))
                 running.add(task)
                 task.add_done_callback(finish)
 
@@ -58,13 +66,11 @@ async def as_done(
             await changed.wait()
             changed.clear()
             if done:
-                answers = [task.result() for task in done]
-                # What is given out counts until the reader comes back for more: a slow one slows down what is asked.
+                answers, done = done, []
                 yield answers
-                del done[: len(answers)]
+                # What was given out has counted until now: a reader who is slow slows down what is asked.
+                at_work -= len(answers)
                 room.set()
-                if done:
-                    changed.set()
         if not reader.cancelled():
             reader.result()
     finally:

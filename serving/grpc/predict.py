@@ -1,5 +1,6 @@
 """The service of typed answers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeAlias
@@ -9,7 +10,8 @@ from hydrazoo.predict.v1 import predict_pb2_grpc
 
 from serving.bounds import MAX_HEADS, check_count
 from serving.errors import InvalidRequest, Unavailable
-from serving.grpc.as_done import as_done
+from serving.grpc.alike import Unit, units_of
+from serving.grpc.as_done import Give, as_done
 from serving.grpc.caller import Caller, caller_of
 from serving.grpc.guard import Context
 from serving.grpc.predict_messages import predict_request, write_refusal, write_response
@@ -64,21 +66,35 @@ class PredictService(predict_pb2_grpc.PredictServiceServicer):
         """Answer a stream of requests, each by itself; a server that drains answers what it has read, and ends it."""
         caller, until = caller_of(context), deadline_of(context, self._clock)
 
-        async def answer(one: pb.StreamedRequest) -> Outcome:
-            try:
-                decoded = self._decoded(one.request, caller)
-                deadline = self._deadline(until, one.timeout_us)
-                return one.id, await self._handler.predict(decoded, deadline=deadline)
-            except Exception as error:
-                return one.id, refusal(error)
+        async def answer(unit: Unit, give: Give[Outcome]) -> None:
+            await self._answer(unit, self._deadline(until, unit.timeout_us), give)
 
         async with aclosing(
-            as_done(_groups(requests), answer, window=STREAM_WINDOW, ending=self._handler.wait_until_draining)
+            as_done(
+                _units(requests, lambda message: self._decoded(message, caller)),
+                answer,
+                window=STREAM_WINDOW,
+                ending=self._handler.wait_until_draining,
+            )
         ) as outcomes:
             async for group in outcomes:
                 yield _response(group)
         if self._handler.is_draining:
             raise Unavailable("The server is stopping; open another stream, there or with another server.")
+
+    async def _answer(self, unit: Unit, deadline: float | None, give: Give[Outcome]) -> None:
+        """Answer a unit; if it fails as a whole, ask for each of its requests alone, so that each fails alone."""
+        try:
+            if unit.error is not None:
+                raise unit.error
+            responses = await self._handler.predict_alike(unit.requests, deadline=deadline)
+            give(zip(unit.ids, responses, strict=True))
+        except Exception as error:
+            if len(unit) == 1:
+                give([(unit.ids[0], refusal(error))])
+                return
+            alone = (Unit([number], [one]) for number, one in zip(unit.ids, unit.requests, strict=True))
+            await asyncio.gather(*(self._answer(each, deadline, give) for each in alone))
 
     def _deadline(self, until: float | None, timeout_us: int) -> float | None:
         if not timeout_us:
@@ -87,12 +103,14 @@ class PredictService(predict_pb2_grpc.PredictServiceServicer):
         return deadline if until is None else min(until, deadline)
 
 
-async def _groups(requests: AsyncIterator[pb.PredictStreamRequest]) -> AsyncIterator[Sequence[pb.StreamedRequest]]:
+async def _units(
+    requests: AsyncIterator[pb.PredictStreamRequest], decode: Callable[[pb.PredictRequest], PredictRequest]
+) -> AsyncIterator[Sequence[Unit]]:
     async for message in requests:
         check_count("requests in a message", len(message.requests), MAX_STREAMED_REQUESTS)
         if not message.requests:
             raise InvalidRequest("A message of the stream has no requests; send at least one in each.")
-        yield message.requests
+        yield units_of(message.requests, decode)
 
 
 def _response(group: Sequence[Outcome]) -> pb.PredictStreamResponse:

@@ -114,27 +114,48 @@ class PredictHandler:
             InvalidInput: the input does not fit a head's preprocessing.
             ServingError: whatever the engine refuses.
         """
-        arrived = self._clock()
-        request_id = request.request_id or self._new_id()
-        with self._log.request("Predict", request_id, request.call) as entry, self._admission.enter():
-            entry.heads = "+".join(choice.head for choice in request.heads)
+        [response] = await self.predict_alike([request], deadline=deadline)
+        return response
+
+    async def predict_alike(
+        self, requests: Sequence[PredictRequest], *, deadline: float | None
+    ) -> Sequence[PredictResponse]:
+        """Answer requests that differ in their input alone, as one of several rows: all of them, or none.
+
+        They have one log line, under the id of the first, and count as one request.
+
+        Args:
+            requests: at least one.
+            deadline: by the engine's clock, in seconds.
+
+        Raises:
+            Exception: what ``predict`` raises for one of them.
+        """
+        arrived, first = self._clock(), requests[0]
+        request_id = first.request_id or self._new_id()
+        with self._log.request("Predict", request_id, first.call) as entry, self._admission.enter():
+            entry.heads = "+".join(choice.head for choice in first.heads)
             loaded = self._asker.engine.loaded
-            asked = _asked(loaded.plan, request.heads, request.routing_key)
-            entry.asked, entry.rows = asked, 1
+            asked = _asked(loaded.plan, first.heads, first.routing_key)
+            entry.asked, entry.rows = asked, len(requests)
             served = [one.served for one in asked]
-            [answered] = await self._asker.ask(
-                [request.raw],
+            answers = await self._asker.ask(
+                [request.raw for request in requests],
                 served,
                 loaded=loaded,
                 deadline=deadline,
-                priority=request.priority,
+                priority=first.priority,
                 shadows=shadows_of(asked),
                 trace=entry.trace,
             )
-            self._shadowing.compare_soon(asked, [answered])
-            predictions = tuple(Prediction(asked=one, answer=_decoded(one, answered)) for one in asked)
+            self._shadowing.compare_soon(asked, answers)
+            predictions = [
+                tuple(Prediction(asked=one, answer=_decoded(one, answered)) for one in asked) for answered in answers
+            ]
             took_us = round((self._clock() - arrived) * 1_000_000)
-            return PredictResponse(predictions=predictions, request_id=request_id, server_time_us=took_us)
+            return [
+                PredictResponse(predictions=each, request_id=request_id, server_time_us=took_us) for each in predictions
+            ]
 
 
 def _asked(plan: Plan, choices: Sequence[HeadChoice], routing_key: str) -> tuple[Asked, ...]:

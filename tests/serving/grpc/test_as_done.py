@@ -8,12 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.grpc.as_done import as_done
+from serving.grpc.as_done import Give, as_done
 
 
-async def groups_of(*groups: Sequence[int]) -> AsyncIterator[Sequence[int]]:
+class One(int):
+    """A number that is answered with so many answers as its length says: one."""
+
+    def __len__(self) -> int:
+        return 1
+
+
+async def groups_of(*groups: Sequence[int]) -> AsyncIterator[Sequence[One]]:
     for group in groups:
-        yield group
+        yield [One(number) for number in group]
+
+
+def alone(answer: Callable[[int], Awaitable[int]]) -> Callable[[One, Give[int]], Coroutine[Any, Any, None]]:
+    async def answers(one: One, give: Give[int]) -> None:
+        give([await answer(int(one))])
+
+    return answers
 
 
 async def never() -> None:
@@ -21,13 +35,13 @@ async def never() -> None:
 
 
 async def collect(
-    asked: AsyncIterator[Sequence[int]],
-    answer: Callable[[int], Coroutine[Any, Any, int]],
+    asked: AsyncIterator[Sequence[One]],
+    answer: Callable[[int], Awaitable[int]],
     *,
     window: int = 8,
     ending: Callable[[], Awaitable[object]] = never,
 ) -> list[list[int]]:
-    return [group async for group in as_done(asked, answer, window=window, ending=ending)]
+    return [group async for group in as_done(asked, alone(answer), window=window, ending=ending)]
 
 
 async def doubled(number: int) -> int:
@@ -62,6 +76,8 @@ def test_a_stream_of_nothing_ends() -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 3), max_size=5), max_size=5), st.integers(1, 4))
 def test_everything_is_answered_once_whatever_takes_how_long(groups: list[list[int]], window: int) -> None:
+    busy = most = 0
+
     async def answer(turns: int) -> int:
         nonlocal busy, most
         busy += 1
@@ -71,7 +87,6 @@ def test_everything_is_answered_once_whatever_takes_how_long(groups: list[list[i
         busy -= 1
         return turns
 
-    busy = most = 0
     found = asyncio.run(collect(groups_of(*groups), answer, window=window))
     assert sorted(chain.from_iterable(found)) == sorted(chain.from_iterable(groups))
     assert all(found)
@@ -86,7 +101,7 @@ def test_a_reader_who_is_slow_slows_down_what_is_asked() -> None:
             began.append(number)
             return number
 
-        async with aclosing(as_done(groups_of(range(9)), answer, window=2, ending=never)) as answers:
+        async with aclosing(as_done(groups_of(range(9)), alone(answer), window=2, ending=never)) as answers:
             await anext(answers)
             for _ in range(20):
                 await asyncio.sleep(0)
@@ -107,7 +122,7 @@ def test_what_runs_when_the_reader_leaves_is_cancelled() -> None:
                 raise
             return number
 
-        async with aclosing(as_done(groups_of([0, 1, 2]), answer, window=8, ending=never)) as answers:
+        async with aclosing(as_done(groups_of([0, 1, 2]), alone(answer), window=8, ending=never)) as answers:
             assert await anext(answers) == [0]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -117,12 +132,12 @@ def test_what_runs_when_the_reader_leaves_is_cancelled() -> None:
 
 
 def test_what_reading_raises_comes_after_the_answers_to_what_was_read() -> None:
-    async def broken() -> AsyncIterator[Sequence[int]]:
-        yield [1]
+    async def broken() -> AsyncIterator[Sequence[One]]:
+        yield [One(1)]
         raise ValueError("cut off")
 
     async def run() -> list[int]:
-        async with aclosing(as_done(broken(), doubled, window=8, ending=never)) as answers:
+        async with aclosing(as_done(broken(), alone(doubled), window=8, ending=never)) as answers:
             first = await anext(answers)
             with pytest.raises(ValueError, match="cut off"):
                 await anext(answers)
@@ -135,8 +150,8 @@ def test_once_the_end_is_near_nothing_more_is_read_and_what_was_read_is_answered
     async def run() -> list[list[int]]:
         end = asyncio.Event()
 
-        async def endless() -> AsyncIterator[Sequence[int]]:
-            yield [1]
+        async def endless() -> AsyncIterator[Sequence[One]]:
+            yield [One(1)]
             await never()
 
         async def answer(number: int) -> int:
@@ -147,3 +162,36 @@ def test_once_the_end_is_near_nothing_more_is_read_and_what_was_read_is_answered
         return await collect(endless(), answer, ending=end.wait)
 
     assert asyncio.run(run()) == [[1]]
+
+
+def test_what_has_several_answers_takes_as_much_of_the_window() -> None:
+    async def run() -> list[str]:
+        began: list[str] = []
+
+        async def letters(word: str, give: Give[str]) -> None:
+            began.append(word)
+            give(word)
+
+        async def words() -> AsyncIterator[Sequence[str]]:
+            yield ["ab", "c", "d"]
+
+        async with aclosing(as_done(words(), letters, window=3, ending=never)) as answers:
+            assert await anext(answers) == ["a", "b", "c"]
+            return began
+
+    assert asyncio.run(run()) == ["ab", "c"]
+
+
+def test_answers_to_one_thing_may_come_one_by_one() -> None:
+    async def run() -> list[list[str]]:
+        async def letters(word: str, give: Give[str]) -> None:
+            for letter in word:
+                give(letter)
+                await asyncio.sleep(0.01)
+
+        async def words() -> AsyncIterator[Sequence[str]]:
+            yield ["ab"]
+
+        return [group async for group in as_done(words(), letters, window=2, ending=never)]
+
+    assert asyncio.run(run()) == [["a"], ["b"]]
