@@ -3,6 +3,7 @@
 Answers are written into messages in place: a message that is put into another is copied, serialised and parsed.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from hydrazoo.predict.v1 import predict_pb2 as pb
@@ -21,6 +22,8 @@ from zoo.preprocessing.row import Arrays, Raw
 __all__ = ["predict_request", "write_refusal", "write_response"]
 
 _DATATYPES: dict[str, str] = {dtype: datatype for dtype, datatype in codec.DTYPES.items() if dtype != "bytes"}
+
+REMEMBERED_CHOICES = 4096
 
 _PRIORITIES: dict[int, Priority] = {
     pb.PRIORITY_UNSPECIFIED: Priority.NORMAL,
@@ -42,7 +45,7 @@ def predict_request(message: pb.PredictRequest, caller: Caller) -> PredictReques
             priority is none.
     """
     check_count("heads", len(message.heads), MAX_HEADS)
-    choices = tuple(HeadChoice(head=check_name("head", head.name), version=_version(head)) for head in message.heads)
+    choices = tuple([_choice(head.name, _version(head)) for head in message.heads])
     return PredictRequest(
         raw=_raw(message),
         heads=choices,
@@ -67,6 +70,11 @@ def write_refusal(message: pb.StreamedError, ended: Refusal) -> None:
     message.code = ended.code
     message.message = ended.message
     message.retry_after_ms = ended.retry_after_ms or 0
+
+
+@lru_cache(REMEMBERED_CHOICES)
+def _choice(head: str, version: str) -> HeadChoice:
+    return HeadChoice(head=check_name("head", head), version=version)
 
 
 def _version(head: pb.HeadSelector) -> str:
