@@ -93,14 +93,23 @@ def _label(path: Path) -> str:
 
 
 def _imported_names(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (module, name or "") for every import in a file, also inside functions."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    """Yield (module, name or "") for every import in a file that is done when it runs, also inside functions."""
+    tree = ast.parse((ROOT / path).read_text())
+    only_types = {inner for block in ast.walk(tree) if _is_for_types(block) for inner in ast.walk(block)}
+    for node in ast.walk(tree):
+        if node in only_types:
+            continue
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             if node.level:
                 raise ValueError(f"{path}:{node.lineno}: relative import; write the whole name")
             yield from ((node.module, alias.name) for alias in node.names)
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    """Say whether a block is skipped at run time; two modules may name each other's types, and do not form a cycle."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _dependencies(path: Path, modules: dict[str, Path]) -> Iterator[str]:

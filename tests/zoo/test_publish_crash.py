@@ -38,7 +38,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def state(zoo: Zoo) -> tuple[list[int], list[tuple[str, int, int]]]:
     (head,) = zoo.heads()
     return [version.number for version in zoo.versions("intent")], [
-        (alias, number, epoch) for alias, number, epoch in head.aliases
+        (each.alias, each.number, each.epoch) for each in head.aliases
     ]
 
 

@@ -85,7 +85,9 @@ def test_an_alias_that_points_nowhere_is_a_problem(zoo: Zoo, version: Version) -
         connection.exec_driver_sql("ROLLBACK")
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         row = "(2, 'intent', 'canary', 1, 42, '2025-01-01 00:00:00', 'mallory', '')"
-        connection.exec_driver_sql(f"INSERT INTO promotion VALUES {row}")
+        connection.exec_driver_sql(
+            f'INSERT INTO promotion (id, head, alias, epoch, number, at, "by", reason) VALUES {row}'
+        )
     zoo.registry.engine.dispose()
     assert kinds(zoo) == [("alias intent@canary", "mismatch")]
 
