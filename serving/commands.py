@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,7 +17,7 @@ from serving.plan_text import plan_as_json, tree_lines, version_rows
 from zoo.console import json_option, open_zoo, print_json, print_table, progress, settings_of, zoo_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from serving.board import Recorder
     from serving.handlers.access import LogStyle
@@ -51,7 +52,7 @@ STDERR = 2
 @click.option("--head", "heads", multiple=True, metavar="HEAD", help="Serve this head alone; may be repeated.")
 @click.option("--alias", "aliases", multiple=True, metavar="ALIAS", help="Serve this alias alone; may be repeated.")
 @click.option(
-    "--max-rows", type=click.IntRange(min=1), default=32, show_default=True, help="Rows in the largest batch."
+    "--max-rows", type=click.IntRange(min=1), default=64, show_default=True, help="Rows in the largest batch."
 )
 @click.option(
     "--max-waiting-rows",
@@ -59,6 +60,22 @@ STDERR = 2
     default=1024,
     show_default=True,
     help="Rows that wait before new ones are refused.",
+)
+@click.option(
+    "--team-weight",
+    "team_weights",
+    multiple=True,
+    callback=lambda _context, _option, values: _weights(values),
+    metavar="TEAM=WEIGHT",
+    help="A team's share of the device beside the others', who have 1 each, for example support=2; may be repeated.",
+)
+@click.option(
+    "--max-slowdown",
+    type=click.FloatRange(min=1, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="FACTOR",
+    help="How many times longer a team that asks little may wait because of the others; more gives larger batches.",
 )
 @click.option(
     "--cache-mb",
@@ -158,6 +175,8 @@ def serve(
     aliases: tuple[str, ...],
     max_rows: int,
     max_waiting_rows: int,
+    team_weights: "dict[str, float]",
+    max_slowdown: float,
     cache_mb: int,
     threads: int,
     lanes: "Lanes",
@@ -218,7 +237,13 @@ def serve(
             runtime,
             address=address or settings.server,
             limits=ServerLimits(
-                batching=Limits(max_rows=max_rows, max_waiting_rows=max_waiting_rows), cache_bytes=cache_mb << 20
+                batching=Limits(
+                    max_rows=max_rows,
+                    max_waiting_rows=max_waiting_rows,
+                    team_weights=team_weights,
+                    max_slowdown=max_slowdown,
+                ),
+                cache_bytes=cache_mb << 20,
             ),
             share=share,
             watch=watch,
@@ -250,6 +275,20 @@ def _recorder(path: Path | None) -> "Iterator[Recorder | None]":
         yield writer
     finally:
         writer.close()
+
+
+def _weights(values: "Sequence[str]") -> "dict[str, float]":
+    """Read ``--team-weight``."""
+    weights = {}
+    for value in values:
+        team, _, weight = value.partition("=")
+        try:
+            weights[team] = float(weight)
+        except ValueError:
+            weights[team] = 0.0
+        if not team or not 0 < weights[team] < inf:
+            raise click.BadParameter(f"{value!r} is not TEAM=WEIGHT with a number above 0, such as support=2.")
+    return weights
 
 
 def _front_ends(value: str) -> int:

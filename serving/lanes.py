@@ -9,6 +9,7 @@ from threading import Condition, Thread
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 from serving.errors import Unavailable
+from serving.runtimes.cores import step_back
 
 __all__ = ["Lanes", "Traffic"]
 
@@ -127,6 +128,7 @@ class Lanes(Generic[BatchT]):
             self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _serve(self, lane: int) -> None:
+        step_back()
         after_job = False
         try:
             while True:

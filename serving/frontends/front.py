@@ -32,6 +32,9 @@ __all__ = ["Front", "ServerLimits"]
 
 logger = logging.getLogger(__name__)
 
+MAX_PENDING = 128
+"""Calls that gRPC keeps while the event loop is behind; from here to twice as many it refuses more and more of them."""
+
 LAST_WORDS_S = 1.0
 """How long answers that are ready may take to leave, and open streams live on, once nothing is at work any more."""
 
@@ -168,4 +171,6 @@ def _options(limits: ServerLimits, *, share_port: bool) -> list[tuple[str, int]]
         ("grpc.max_send_message_length", limits.max_message_bytes),
         # Two servers on one port would answer in turns, and neither would say so; one server's front ends may.
         ("grpc.so_reuseport", int(share_port)),
+        ("grpc.server.max_pending_requests", MAX_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING),
     ]

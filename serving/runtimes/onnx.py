@@ -1,6 +1,8 @@
 """The default runtime: ONNX Runtime, on the CPU or on a CUDA device."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 from typing import Any
 from weakref import WeakValueDictionary
@@ -11,7 +13,7 @@ from onnxruntime import InferenceSession, SessionOptions
 from serving.errors import DeviceUnavailable, StageFailed
 from serving.groups import Member
 from serving.runtimes.base import Arrays, DeviceTensors, Lanes, choose_lanes
-from serving.runtimes.cores import usable_cores
+from serving.runtimes.cores import step_back, usable_cores
 from serving.runtimes.devices import choose_device, count_cuda_devices, cuda_index
 from serving.runtimes.gather import gather_model
 from serving.runtimes.onnx_arena import share_arena
@@ -147,7 +149,9 @@ class OnnxRuntime:
             share_arena(options)
         options.log_severity_level = _ERRORS_ONLY
         # Without this ONNX Runtime would go on with the CPU where a CUDA device fails, when loading or in a run.
-        session = InferenceSession(model, options, providers=self._providers(), enable_fallback=0)
+        make = partial(InferenceSession, model, options, providers=self._providers(), enable_fallback=0)
+        with ThreadPoolExecutor(1, initializer=step_back) as background:  # the threads of its pool stand back too
+            session = background.submit(make).result()
         session._model_bytes = None  # it would keep them to load again, which nobody asks: as many bytes as the stage
         found = session.get_providers()
         if self.device != "cpu" and found[0] != _CUDA:

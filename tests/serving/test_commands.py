@@ -174,3 +174,17 @@ def test_help_has_an_example_and_needs_nothing_heavy() -> None:
     )
     subprocess.run([serve_arguments(Path())[0], "-c", code], check=True)
     assert "Example: zoo serve" in CliRunner().invoke(serve, ["--help"]).output
+
+
+@pytest.mark.parametrize("value", ["support", "=2", "support=none", "support=0", "support=-1", "support=nan"])
+def test_a_team_weight_that_is_none_says_what_one_looks_like(value: str) -> None:
+    result = CliRunner().invoke(serve, ["--team-weight", value])
+    assert result.exit_code == 2
+    assert f"{value!r} is not TEAM=WEIGHT with a number above 0, such as support=2." in " ".join(
+        result.output.replace("│", " ").split()
+    )
+
+
+def test_team_weights_and_slowdown_are_the_operators_to_choose(tiny: TinyZoo) -> None:
+    with serving(tiny.folder, "--team-weight", "intent=3", "--max-slowdown", "4") as server:
+        assert server.address

@@ -1,6 +1,8 @@
 """Batches side by side, jobs between two of them, and what the engine says of both."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 
@@ -263,5 +265,15 @@ def test_a_trace_tells_when_what_happened() -> None:
                 [before_s, trace.queued_s, trace.began_s, *times, trace.ended_s]
             )
             assert trace.batch_rows == 3
+
+    run(scenario())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
+def test_lanes_stand_back_behind_the_event_loop_that_refuses_what_is_too_much() -> None:
+    async def scenario() -> None:
+        async with running(FakeRuntime(lanes=2)) as engine:
+            lane = await engine.run_on_device(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            assert lane > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     run(scenario())
