@@ -186,7 +186,7 @@ def raw_inputs(order: LoadOrder) -> Iterator[str | bytes]:
     """Return the inputs that are sent in turn."""
     make: dict[str, Callable[[int], Sequence[str | bytes]]] = {
         "text": sample_texts,
-        "image": lambda _: sample_images(32),
+        "image": lambda _: sample_images(512),
         "zipf": lambda _: zipf_texts(40_000, seed=order.seed),
     }
     return iter(make[order.kind](REQUESTS))

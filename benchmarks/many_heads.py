@@ -30,6 +30,9 @@ from zoo.manifest import (
 
 __all__ = ["CLASSES", "head_names", "make_zoo", "publish_again"]
 
+TEAMS = 8
+"""The heads belong to so many teams in turn."""
+
 CLASSES = tuple(f"class-{number}" for number in range(8))
 
 
@@ -106,7 +109,7 @@ def _add_sibling(zoo: Zoo, name: str, exported: ExportedStage, *, seed: int) -> 
 
 
 def _publish(zoo: Zoo, name: str, backbone: Backbone, head: StageRef, *, promote_to: Sequence[str]) -> None:
-    fields: Mapping[str, object] = provenance(name, head.digest)
+    fields: Mapping[str, object] = {**provenance(name, head.digest), "team": f"team-{int(name[-4:]) % TEAMS}"}
     manifest = VersionManifest.model_validate(
         {
             **fields,
