@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from queue import Empty, Full, Queue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 
 __all__ = ["BackgroundLog", "LineFormatter", "write_to"]
 
@@ -25,14 +25,23 @@ class BackgroundLog(logging.Handler):
         write: writes bytes; may block for as long as it likes, in the thread.
         max_waiting_lines: how many lines wait for it.
         last_words_s: how long ``close`` waits for what is not written yet.
+        gather_s: how long a line waits for further ones, so that the thread does not take the interpreter from the
+            event loop for each of them; ``close`` does not wait for it.
     """
 
     def __init__(
-        self, write: Callable[[bytes], object], *, max_waiting_lines: int = 10_000, last_words_s: float = 1.0
+        self,
+        write: Callable[[bytes], object],
+        *,
+        max_waiting_lines: int = 10_000,
+        last_words_s: float = 1.0,
+        gather_s: float = 0.02,
     ) -> None:
         super().__init__()
         self._write = write
         self._last_words_s = last_words_s
+        self._gather_s = gather_s
+        self._closing = Event()
         self._lines: Queue[str | None] = Queue(max_waiting_lines)
         self._lost = 0
         self._lock = Lock()
@@ -55,6 +64,7 @@ class BackgroundLog(logging.Handler):
         """Wait a moment for what is not written yet, and no longer."""
         super().close()
         thread, self._thread = self._thread, None
+        self._closing.set()
         if thread is not None:
             with suppress(Full):  # then it writes what it can until the process is gone
                 self._lines.put_nowait(None)
@@ -67,9 +77,10 @@ class BackgroundLog(logging.Handler):
             self._write("".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
 
     def _gathered(self) -> tuple[list[str], bool]:
-        """Wait for a line; return it with all that wait behind it, and whether they are the last."""
+        """Wait for a line and a moment more; return all that wait then, and whether they are the last."""
         lines: list[str] = []
         line = self._lines.get()
+        self._closing.wait(self._gather_s)
         with suppress(Empty):
             while line is not None:
                 lines.append(line)

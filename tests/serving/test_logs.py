@@ -43,6 +43,16 @@ def test_lines_are_written_in_order_and_all_of_them_before_the_log_closes(reader
     assert reader.found.decode().splitlines() == [f"line {number}" for number in range(500)]
 
 
+def test_lines_that_come_one_after_the_other_are_written_together() -> None:
+    written: list[bytes] = []
+    log = BackgroundLog(written.append, gather_s=60)
+    for number in range(3):
+        log.handle(line(number))
+        time.sleep(0.01)  # a thread that wakes for each line would write it now
+    log.close()
+    assert written == [b"line 0\nline 1\nline 2\n"]
+
+
 def test_lines_that_find_no_room_are_counted_where_they_are_missing(reader: Reader) -> None:
     log = BackgroundLog(reader.write, max_waiting_lines=3)
     log.handle(line(0))
