@@ -1,10 +1,11 @@
 """Who flies with what: finds each claim a flight, lets claims leave, and hands out what flights brought."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from math import inf
 from threading import Condition
 from typing import Protocol
 
-from serving.batching import CostModel, Limits, Queues, WaitingRow, admit, check_room
+from serving.batching import CostModel, Limits, Queues, WaitingRow, admit, check_room, check_wait
 from serving.errors import DeadlineExceeded, Overloaded, ServingError
 from serving.execution import BatchResult
 from serving.flights import Flight
@@ -66,7 +67,7 @@ class Board:
         share: bool,
         recorder: Recorder | None,
     ) -> None:
-        self.queues: Queues[Flight] = Queues(limits, costs)
+        self.queues: Queues[Flight] = Queues(limits, costs, lanes)
         self.closed: ServingError | None = None
         """What those are told who were let in and find no flight any more; None as long as they do."""
         self._lock = lock
@@ -80,15 +81,20 @@ class Board:
         self._share = share
         self._recorder = recorder
 
-    def check_room(self, team: str, rows: int) -> None:
-        """See that the queue has room for ``rows`` more of a team; ``batching.check_room`` says it in full.
+    def check_room(self, team: str, rows: int, deadline_s: float) -> None:
+        """See that the queue has room for ``rows`` more of a team, and not already more than there is time for.
 
         Raises:
-            InvalidRequest: it never has.
-            Overloaded: it has none now.
+            InvalidRequest: it never has room.
+            Overloaded: it has none now, or too much waits for the deadline.
         """
         try:
             check_room(self.queues, team, rows, self._limits)
+            if deadline_s < inf:
+                with self._lock:
+                    now_s = self._clock()
+                    left_s, busy_s = deadline_s - now_s, self._busy_s(now_s)
+                    check_wait(self.queues, team, left_s, self._limits, busy_s=busy_s)
         except Overloaded:
             self._statistics.record_dropped("overloaded", team, rows)
             raise

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serving.batching import CostModel, Decision, Limits, decide
+from serving.batching import CostModel, Decision, Gathering, Limits, decide
 from serving.board import Board, Recorder
 from serving.errors import ServingError, Unavailable
 from serving.execution import BatchResult, NodeRun
@@ -16,6 +16,10 @@ from serving.statistics import Statistics
 __all__ = ["Dispatch"]
 
 _log = logging.getLogger(__name__)
+
+BRIEF_S = 200e-6
+"""What a batch may be predicted to take that runs on the event loop. Two threads that take turns at the interpreter
+slow each other down by more: each finds its objects in the other core's cache (docs/decisions/0020)."""
 
 BROKEN = "The engine stopped on an internal error. Try again in a moment, or another server."
 
@@ -38,6 +42,7 @@ class Dispatch:
         limits: what bounds batches and the queue.
         clock: monotonic seconds.
         statistics: counts.
+        inline: whether batches that take next to no time run on the event loop, when a lane is free for them.
         share: whether identical rows in flight run once.
         recorder: told of each row that is queued, and at the end what nodes cost, if there is one.
     """
@@ -49,6 +54,7 @@ class Dispatch:
         clock: Callable[[], float],
         statistics: Statistics,
         *,
+        inline: bool,
         share: bool,
         recorder: Recorder | None,
     ) -> None:
@@ -74,8 +80,14 @@ class Dispatch:
         self._limits = limits
         self._clock = clock
         self._statistics = statistics
-        self._running: list[Sequence[Flight]] = [()] * lanes
-        self._ran: list[Sequence[NodeRun]] = [()] * lanes
+        self._inline = inline
+        self._briefly = False
+        """Whether the last batch that the event loop saw leave ran there."""
+        self._gathering = Gathering()
+        self._here = lanes
+        """Stands for the event loop where lanes are numbered."""
+        self._running: list[Sequence[Flight]] = [()] * (lanes + 1)
+        self._ran: list[Sequence[NodeRun]] = [()] * (lanes + 1)
         self._free_s = [0.0] * lanes
         """When each lane should have run what it took last."""
         self._waking = False
@@ -107,8 +119,38 @@ class Dispatch:
             asyncio.get_running_loop().call_soon(self._wake)
 
     def _wake(self) -> None:
+        if self._inline and self._briefly and (wait_s := self._gathering.wait_s(len(self.board.queues))):
+            asyncio.get_running_loop().call_later(wait_s, self._wake)
+            return
         self._waking = False
-        self.lanes.wake()
+        self._briefly = self._inline and self._run_here()
+        if not self._briefly:
+            self.lanes.wake()
+
+    def _run_here(self) -> bool:
+        """Run the next batch on the event loop, if handing it to a lane would take longer; return whether it did so."""
+        with self.lanes.lock:
+            self._learn(self._here)
+            now_s = self._clock()
+            decision = self._decide(now_s)
+            if not (decision.leave and self._is_brief(decision)):
+                return False
+            batch = self._depart(decision, self._here, now_s)
+        if batch is not None:
+            try:
+                result, ended_s = self._compute(batch, self._here)
+            except Exception:
+                self.broke(self._here)
+                return True
+            self._land(batch, result, ended_s)
+        if self.pending():
+            self._wake_soon()
+        return True
+
+    def _is_brief(self, decision: Decision[Flight]) -> bool:
+        return decision.predicted_s <= BRIEF_S and all(
+            self.costs.is_sure(path) for flight in decision.leave for path in flight.paths
+        )
 
     def _land(self, batch: _Batch, result: BatchResult, ended_s: float) -> None:
         self.board.land(batch.flights, result, batch.began_s, ended_s)
@@ -127,28 +169,42 @@ class Dispatch:
 
     def take(self, lane: int) -> _Batch | None:
         """See ``Traffic``."""
-        for run in self._ran[lane]:  # here, where the lock is held anyway
-            self.costs.observe(run.path, rows=run.rows, width=run.width, seconds=run.seconds)
-        self._ran[lane] = ()
+        self._learn(lane)
         while True:
             now_s = self._clock()
-            decision = decide(self.board.queues, now_s, self._limits, self.costs)
-            self._running[lane] = (*decision.leave, *decision.expired)
-            if not self._running[lane]:
+            decision = self._decide(now_s)
+            if not (decision.leave or decision.expired):
                 return None
-            self.board.queues.settle(decision)
-            for flight in self._running[lane]:
-                flight.waits = False
-            # A caller who left a moment ago may not have withdrawn its rows yet.
-            wanted = [flight for flight in decision.leave if flight.wanted()]
-            if decision.expired or len(wanted) < len(decision.leave):
-                unwanted = [flight for flight in decision.leave if flight not in wanted]
-                self._handed_out += 1
-                self.lanes.hand_back(self._give_back, decision.expired, unwanted)
-            if wanted:
-                self._handed_out += 1
+            batch = self._depart(decision, lane, now_s)
+            if batch is not None:
                 self._free_s[lane] = now_s + decision.predicted_s
-                return _Batch(wanted, decision, now_s)
+                return batch
+
+    def _learn(self, lane: int) -> None:
+        """Count what a lane ran last, now that the lock is held anyway."""
+        for run in self._ran[lane]:
+            self.costs.observe(run.path, rows=run.rows, width=run.width, seconds=run.seconds)
+        self._ran[lane] = ()
+
+    def _decide(self, now_s: float) -> Decision[Flight]:
+        return decide(self.board.queues, now_s, self._limits, self.costs)
+
+    def _depart(self, decision: Decision[Flight], lane: int, now_s: float) -> _Batch | None:
+        """Take rows out of the queues; return those that anybody still wants, or None."""
+        self._running[lane] = (*decision.leave, *decision.expired)
+        self.board.queues.settle(decision, now_s)
+        for flight in self._running[lane]:
+            flight.waits = False
+        # A caller who left a moment ago may not have withdrawn its rows yet.
+        wanted = [flight for flight in decision.leave if flight.wanted()]
+        if decision.expired or len(wanted) < len(decision.leave):
+            unwanted = [flight for flight in decision.leave if flight not in wanted]
+            self._handed_out += 1
+            self.lanes.hand_back(self._give_back, decision.expired, unwanted)
+        if not wanted:
+            return None
+        self._handed_out += 1
+        return _Batch(wanted, decision, now_s)
 
     def pending(self) -> bool:
         """See ``Traffic``."""
@@ -162,6 +218,11 @@ class Dispatch:
 
     def run(self, batch: _Batch, lane: int) -> None:
         """See ``Traffic``."""
+        result, ended_s = self._compute(batch, lane)
+        self.lanes.hand_back(self._land, batch, result, ended_s)
+
+    def _compute(self, batch: _Batch, lane: int) -> tuple[BatchResult, float]:
+        """Run a batch and count it; return what came of it, and when it ended."""
         flights, decision = batch.flights, batch.decision
         shares = [len(flight.claims) for flight in flights]
         result = flights[0].plan.execution.run(flights[0].start, flights)
@@ -178,9 +239,9 @@ class Dispatch:
             reason=decision.reason,
             stop=decision.stop,
         )
-        self.lanes.hand_back(self._land, batch, result, ended_s)
         self._running[lane] = ()
         self._ran[lane] = result.runs
+        return result, ended_s
 
     def broke(self, lane: int) -> None:
         """See ``Traffic``."""

@@ -72,7 +72,13 @@ class Engine:
         self._plans = {loaded: self._current}
         self._prepared: PinnedPlan | None = None
         self._dispatch = Dispatch(
-            runtime.lanes, limits or Limits(), clock, self.statistics, share=share, recorder=recorder
+            runtime.lanes,
+            limits or Limits(),
+            clock,
+            self.statistics,
+            inline=runtime.inline,
+            share=share,
+            recorder=recorder,
         )
         self._recorder = recorder
         self._board = self._dispatch.board
@@ -152,16 +158,16 @@ class Engine:
             deadline: by the engine's clock, in seconds.
 
         Raises:
-            Overloaded: the queue has no room for it.
+            Overloaded: the queue has no room for it, or too much waits before it.
             DeadlineExceeded: its deadline has passed.
             Unavailable: the engine has not started, or drains.
         """
         self._check_open()
         if served:
             team = served[0].manifest.team
-            if deadline is not None:
-                self._check_deadline(deadline, team, rows)
-            self._board.check_room(team, rows)
+            deadline_s = inf if deadline is None else deadline
+            self._check_deadline(deadline_s, team, rows)
+            self._board.check_room(team, rows, deadline_s)
 
     async def submit_all(
         self,

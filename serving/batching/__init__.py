@@ -3,12 +3,14 @@
 ``decide`` says which of the waiting rows leave as the next batch, from the queues, the time, the ``Limits`` and what
 things cost alone: no asyncio, no clock, no network. ``Queues`` keeps the rows that wait and whose turn it is;
 ``Queues.settle`` does what was decided. ``admit`` refuses what has no room or no time. ``CostModel`` learns what
-batches cost. Public: ``CostModel``, ``Decision``, ``Limits``, ``Priority``, ``Queues``, ``WaitingRow``, ``admit``,
-``check_room``, ``decide``.
+batches cost; ``Gathering`` holds back brief batches. Public: ``CostModel``, ``Decision``, ``Gathering``, ``Limits``,
+``Priority``, ``Queues``, ``WaitingRow``, ``admit``, ``check_room``,
+``check_wait``, ``decide``.
 """
 
-from serving.batching.admission import admit, check_room
+from serving.batching.admission import admit, check_room, check_wait
 from serving.batching.cost import CostModel
+from serving.batching.gathering import Gathering
 from serving.batching.limits import Limits
 from serving.batching.policy import Decision, decide
 from serving.batching.priority import Priority
@@ -18,11 +20,13 @@ from serving.batching.rows import WaitingRow
 __all__ = [
     "CostModel",
     "Decision",
+    "Gathering",
     "Limits",
     "Priority",
     "Queues",
     "WaitingRow",
     "admit",
     "check_room",
+    "check_wait",
     "decide",
 ]

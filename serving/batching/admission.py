@@ -13,7 +13,11 @@ from serving.batching.rows import Costs, WaitingRow
 from serving.batching.waiting import RowT
 from serving.errors import DeadlineExceeded, InvalidRequest, Overloaded
 
-__all__ = ["admit", "check_room"]
+__all__ = ["admit", "check_room", "check_wait"]
+
+PATIENCE = 0.5
+"""The part of the time until its deadline that a row may be predicted to be queued. A queue that holds all that there is
+time for would be served at the last moment: a little less speed than predicted, and every row in it comes too late."""
 
 SOONEST_RETRY_S = 0.01
 """Nobody is told to come back sooner: a refusal has its price too."""
@@ -53,6 +57,32 @@ def check_room(queues: Queues[RowT], team: str, rows: int, limits: Limits, *, nb
             whose = f"{own:,} {what} of team {team!r} are waiting, and what room is left is kept for others"
         share = min(1.0, asked / max(1, waiting))
         raise Overloaded(f"{whose}; try again in a moment.", retry_after_s=max(SOONEST_RETRY_S, share * queues.work_s))
+
+
+def check_wait(
+    queues: Queues[RowT], team: str, left_s: float, limits: Limits, *, busy_s: float, own_s: float = 0.0
+) -> None:
+    """Refuse rows that would wait for longer than their caller does.
+
+    Args:
+        queues: what waits.
+        team: whose rows they are.
+        left_s: seconds until their deadline.
+        limits: the bounds.
+        busy_s: predicted seconds until a lane is free; 0 if one is.
+        own_s: what they take themselves; 0 if that is not known yet.
+
+    Raises:
+        Overloaded: too much waits before them; it says when to try again.
+    """
+    queued_s = backlog_s(queues, team, limits) / queues.pace.rate
+    too_long_s = max(queued_s - left_s * PATIENCE, busy_s + queued_s + own_s - left_s)
+    if too_long_s > 0:
+        raise Overloaded(
+            f"The answer would take about {_ms(busy_s + queued_s + own_s)}, most of it waiting, and its deadline is in "
+            f"{_ms(left_s)}, of which it may be queued for {PATIENCE:.0%}; try again in a moment, or allow more time.",
+            retry_after_s=max(SOONEST_RETRY_S, too_long_s),
+        )
 
 
 def admit(
@@ -95,13 +125,8 @@ def admit(
     own_s = _own_s(rows, limits, costs, lanes)
     if left_s < own_s:
         raise DeadlineExceeded(_too_short(left_s, own_s))
-    wait_s = busy_s + max(backlog_s(queues, row.team, limits) for row in rows) / lanes
-    if left_s < wait_s + own_s:
-        raise Overloaded(
-            f"The answer would take about {_ms(wait_s + own_s)}, most of it waiting, and its deadline is in "
-            f"{_ms(left_s)}; try again in a moment, or allow more time.",
-            retry_after_s=max(SOONEST_RETRY_S, wait_s + own_s - left_s),
-        )
+    for team in {row.team for row in rows}:
+        check_wait(queues, team, left_s, limits, busy_s=busy_s, own_s=own_s)
 
 
 def backlog_s(queues: Queues[RowT], team: str, limits: Limits) -> float:

@@ -81,6 +81,11 @@ class CostModel:
             seconds += line.fixed_s + line.per_token_s * tokens
         return seconds
 
+    def is_sure(self, path: str) -> bool:
+        """Return whether the node ``path`` ran often enough to be predicted from that."""
+        node = self._nodes.get(path)
+        return node is not None and node.line.is_sure
+
     def keep(self, paths: Collection[str]) -> None:
         """Forget every node that is not among ``paths``, those of the plan that runs."""
         self._nodes = {path: node for path, node in self._nodes.items() if path in paths}
@@ -100,6 +105,11 @@ class _Line:
         self._w = self._n = self._x = self._wy = self._y = 0.0
         self._strikes = 0
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether it has seen enough to tell an outlier."""
+        return self._n >= SURE_AFTER
+
     def observe(self, tokens: int, seconds: float, coarser: "_Line") -> None:
         """Count a run, and fit again."""
         seconds = self._believed(tokens, seconds)
@@ -114,7 +124,7 @@ class _Line:
         """Return what a run counts as; an outlier that comes often enough ends what was believed before."""
         predicted_s = self.fixed_s + self.per_token_s * tokens
         nearest = min(max(seconds, predicted_s / OUTLIER), predicted_s * OUTLIER)
-        if nearest == seconds or self._n < SURE_AFTER:
+        if nearest == seconds or not self.is_sure:
             self._strikes = 0
             return seconds
         way = 1 if seconds > nearest else -1

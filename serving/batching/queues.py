@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from serving.batching.fairness import Accounts, Part
 from serving.batching.limits import Limits
+from serving.batching.pace import Pace
 from serving.batching.priority import Priority
 from serving.batching.rows import Costs, WaitingRow
 from serving.batching.urgency import Urgency
@@ -100,10 +101,12 @@ class Queues(Generic[RowT]):
     Args:
         limits: says how lengths are counted, and what the teams' shares are.
         costs: predicts what a row will cost, once, when it comes.
+        lanes: how many batches run side by side.
     """
 
-    def __init__(self, limits: Limits, costs: Costs) -> None:
+    def __init__(self, limits: Limits, costs: Costs, lanes: int = 1) -> None:
         self.accounts = Accounts(limits)
+        self.pace = Pace(lanes)
         self.nbytes = 0
         self.work_s = 0.0
         self._limits = limits
@@ -159,7 +162,7 @@ class Queues(Generic[RowT]):
         self.discard(rows)
         return rows
 
-    def settle(self, decision: Settled[RowT]) -> None:
+    def settle(self, decision: Settled[RowT], now_s: float) -> None:
         """Do what ``decide`` decided: take its rows out, and book on the teams' accounts what they cost."""
         parts = {team: Part(charge_s=charge_s) for team, charge_s in decision.charges.items()}
         for row in decision.leave:
@@ -169,6 +172,7 @@ class Queues(Generic[RowT]):
         self.accounts.book(parts, self._teams)
         self.discard(decision.expired)
         self.discard(decision.leave)
+        self.pace.left(now_s, sum(part.work_s for part in parts.values()), backlog=bool(self._entries))
 
     def team_rows(self, team: str) -> int:
         """Return how many rows of a team wait."""

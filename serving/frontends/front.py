@@ -13,8 +13,8 @@ from serving.address import Address
 from serving.answering import Answering
 from serving.batching import Limits
 from serving.errors import AddressUnavailable
-from serving.grpc import Guard, Services, add_services
-from serving.grpc.services import SERVICES, TOLERANT
+from serving.grpc import Services, add_services
+from serving.grpc.services import SERVICES
 from serving.handlers import (
     AccessLog,
     Admission,
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 MAX_PENDING = 128
 """Calls that gRPC keeps while the event loop is behind; from here to twice as many it refuses more and more of them."""
+
+REMEMBERED_PART = 8
+"""Preprocessed texts may take one in so many bytes of what the nodes' cache may; it is worth little without them."""
 
 LAST_WORDS_S = 1.0
 """How long answers that are ready may take to leave, and open streams live on, once nothing is at work any more."""
@@ -88,9 +91,7 @@ class Front:
         Raises:
             AddressUnavailable: it cannot be listened on.
         """
-        self._grpc = grpc.aio.server(
-            interceptors=(Guard(TOLERANT),), options=_options(self._limits, share_port=self._share_port)
-        )
+        self._grpc = grpc.aio.server(options=_options(self._limits, share_port=self._share_port))
         try:
             return address._replace(port=self._grpc.add_insecure_port(str(address)))
         except RuntimeError as error:
@@ -146,7 +147,12 @@ class Front:
     def _services(self, engine: Answering, runtime: str, device: str) -> Services:
         waiting = self._limits.batching.max_waiting_rows
         rows = min(self._limits.max_request_rows, waiting)
-        self._asker = Asker(engine, max_request_rows=rows, max_preparing_rows=waiting)
+        self._asker = Asker(
+            engine,
+            max_request_rows=rows,
+            max_preparing_rows=waiting,
+            remembered_bytes=self._limits.cache_bytes // REMEMBERED_PART,
+        )
         log = AccessLog(time.monotonic, counts=engine.statistics, spans=self._spans, style=self._access_log)
         return Services(
             inference=InferenceHandler(self._asker, self._admission, log),

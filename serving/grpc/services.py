@@ -3,16 +3,18 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import grpc
 from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from hydrazoo.inference import open_inference_pb2, open_inference_pb2_grpc
 from hydrazoo.predict.v1 import predict_pb2, predict_pb2_grpc
 from hydrazoo.registry.v1 import registry_pb2, registry_pb2_grpc
 
 from serving.grpc.fallback import Fallback
+from serving.grpc.guard import Table
 from serving.grpc.inference import InferenceService
 from serving.grpc.predict import PredictService
 from serving.grpc.registry import RegistryService
@@ -51,17 +53,20 @@ def add_services(server: grpc.aio.Server, services: Services) -> health.aio.Heal
     Returns:
         The health service; every status is unknown to it until it is set.
     """
+    table = Table(TOLERANT, Fallback(_methods()))
+    adds = cast("grpc.aio.Server", table)
     inference = InferenceService(
         services.inference, services.models, max_rows=services.max_request_rows, clock=services.clock
     )
-    open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(inference, server)
+    open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(inference, adds)
     predict = PredictService(services.predict, clock=services.clock)
-    predict_pb2_grpc.add_PredictServiceServicer_to_server(predict, server)
-    registry_pb2_grpc.add_RegistryServiceServicer_to_server(RegistryService(services.registry), server)
+    predict_pb2_grpc.add_PredictServiceServicer_to_server(predict, adds)
+    registry_pb2_grpc.add_RegistryServiceServicer_to_server(RegistryService(services.registry), adds)
     status = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(status, server)
-    reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    server.add_generic_rpc_handlers((Fallback(_methods()),))
+    health_pb2_grpc.add_HealthServicer_to_server(status, adds)
+    names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), adds)
+    server.add_generic_rpc_handlers((table,))
     return status
 
 

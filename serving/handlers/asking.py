@@ -41,6 +41,7 @@ class Asker:
         max_request_rows: how many inputs one request may hold.
         max_preparing_rows: how many inputs may wait for preprocessing.
         max_preparing_bytes: how many bytes these may have.
+        remembered_bytes: of preprocessed short texts that are kept for the next time; 0 keeps none.
     """
 
     def __init__(
@@ -50,10 +51,13 @@ class Asker:
         max_request_rows: int,
         max_preparing_rows: int = MAX_PREPARING_ROWS,
         max_preparing_bytes: int = MAX_PREPARING_BYTES,
+        remembered_bytes: int = 0,
     ) -> None:
         self.engine = engine
         self.max_request_rows = max_request_rows
-        self._preparation = Preparation(max_rows=max_preparing_rows, max_bytes=max_preparing_bytes)
+        self._preparation = Preparation(
+            max_rows=max_preparing_rows, max_bytes=max_preparing_bytes, remembered_bytes=remembered_bytes
+        )
 
     async def ask(
         self,
@@ -92,7 +96,7 @@ class Asker:
             self.engine.check_room(group, len(raws), deadline)
         rows = {}
         for digest in groups:
-            rows[digest] = await self._preparation.rows(raws, loaded.preprocessors[digest])
+            rows[digest] = await self._preparation.rows(raws, digest, loaded.preprocessors[digest])
         if trace is not None:
             trace.submitted = True
         submitted = [

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from serving.errors import Overloaded
+from serving.handlers.remembering import RememberedRows
 from zoo.errors import InvalidInput
 from zoo.preprocessing import Preprocessor, Row
 from zoo.preprocessing.row import Raw
@@ -23,22 +24,31 @@ class Preparation:
     Args:
         max_rows: how many rows may be at work or waiting for a thread.
         max_bytes: how many bytes these may have; alone, a request of any size is let in.
+        remembered_bytes: of rows that are kept for short texts that come again; 0 keeps none.
     """
 
-    def __init__(self, *, max_rows: int, max_bytes: int) -> None:
+    def __init__(self, *, max_rows: int, max_bytes: int, remembered_bytes: int = 0) -> None:
+        self._remembered = RememberedRows(remembered_bytes)
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._rows = 0
         self._bytes = 0
         self._threads = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="hydrazoo-preprocess")
 
-    async def rows(self, raws: Sequence[Raw], preprocessor: Preprocessor) -> list[Row]:
+    async def rows(self, raws: Sequence[Raw], preprocessing: str, preprocessor: Preprocessor) -> list[Row]:
         """Preprocess the inputs of one request.
+
+        Args:
+            raws: the inputs.
+            preprocessing: the digest of what is declared.
+            preprocessor: does it.
 
         Raises:
             InvalidInput: an input does not fit; of several, the text says which.
             Overloaded: too much is being preprocessed already.
         """
+        if len(raws) == 1 and isinstance(raw := raws[0], str) and len(raw) <= INLINE_BYTES:
+            return [self._row(raw, preprocessing, preprocessor)]
         size = sum(map(_size, raws))
         # A few bytes of an image can stand for millions of pixels.
         if size <= INLINE_BYTES and not any(isinstance(raw, bytes) for raw in raws):
@@ -49,6 +59,14 @@ class Preparation:
     def close(self) -> None:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _row(self, text: str, preprocessing: str, preprocessor: Preprocessor) -> Row:
+        """Return the row of a short text, as it was the last time or made anew."""
+        row = self._remembered.get(preprocessing, text)
+        if row is None:
+            row = preprocessor(text)
+            self._remembered.put(preprocessing, text, row)
+        return row
 
     @contextmanager
     def _place(self, rows: int, size: int) -> Iterator[None]:

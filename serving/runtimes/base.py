@@ -56,6 +56,8 @@ class Runtime(Protocol):
     """Which stored form of a stage it loads."""
     lanes: int
     """How many batches it runs side by side: as many threads of the engine share the device. 1 on a GPU."""
+    inline: bool
+    """Whether what takes next to no time may also run on the thread that asks for it. Not on a GPU, which one owns."""
 
     def load(self, stage: StageManifest, artifact: bytes) -> Executable:
         """Load a stage from its stored bytes.

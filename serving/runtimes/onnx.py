@@ -79,6 +79,7 @@ class OnnxRuntime:
         unusable = "" if offered else "this onnxruntime is built without CUDA; onnxruntime-gpu has it"
         self.device = choose_device(device, count_cuda_devices(), unusable)
         self.lanes = choose_lanes(lanes, self.device)
+        self.inline = self.device == "cpu"
         self._threads = threads
         self._memory: Memory = HostMemory()
         self._lock = Lock()

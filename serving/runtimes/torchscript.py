@@ -66,6 +66,7 @@ class TorchScriptRuntime:
         unusable = "" if torch.version.cuda else "this torch is built without CUDA"
         self.device = choose_device(device, torch.cuda.device_count(), unusable)
         self.lanes = choose_lanes(lanes, self.device)
+        self.inline = self.device == "cpu"
         torch.set_num_threads(threads)
         if self.device != "cpu":
             torch.backends.cuda.matmul.fp32_precision = "ieee"

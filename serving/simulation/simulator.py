@@ -99,7 +99,7 @@ class _Server:
         self._until_s = until_s
         self._chance = random.Random(seed)  # noqa: S311 - a simulation draws the same again
         self._costs = costs
-        self._queues: Queues[_Row] = Queues(limits, costs)
+        self._queues: Queues[_Row] = Queues(limits, costs, lanes)
         self._lanes: list[_Running | None] = [None] * lanes
         self._now_s = 0.0
         self._order = count()
@@ -179,7 +179,7 @@ class _Server:
             while batch is None:
                 decision = decide(self._queues, self._now_s, self._limits, self._costs)
                 waiting = len(self._queues)
-                self._queues.settle(decision)
+                self._queues.settle(decision, self._now_s)
                 for row in decision.expired:
                     self._finish(row.request, Fate.EXPIRED)
                 if not decision.leave and not decision.expired:

@@ -52,6 +52,7 @@ class FakeRuntime:
     device: str = "cpu"
     format: Format = "onnx"
     lanes: int = 1
+    inline: bool = False
     calls: list[tuple[str, int]] = field(default_factory=list)
     taken: list[tuple[int, ...]] = field(default_factory=list)
     brought_back: list[tuple[str, ...]] = field(default_factory=list)

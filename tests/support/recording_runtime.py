@@ -19,6 +19,7 @@ class Recording:
     device: str = "cpu"
     format: Format = "onnx"
     lanes: int = 1
+    inline: bool = False
     loaded: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)

@@ -2,24 +2,24 @@ from math import inf
 
 import pytest
 
-from serving.batching import Limits, Queues, admit, check_room
+from serving.batching import Limits, Queues, admit, check_room, check_wait
 from serving.errors import DeadlineExceeded, InvalidRequest, Overloaded
 from tests.support.waiting import Waiting, flat_costs
 
 COSTS = flat_costs()
 
 
-def queues_of(limits: Limits, **teams: int) -> Queues[Waiting]:
-    queues = Queues[Waiting](limits, COSTS)
+def queues_of(limits: Limits, lanes: int = 1, **teams: int) -> Queues[Waiting]:
+    queues = Queues[Waiting](limits, COSTS, lanes)
     for team, rows in teams.items():
         for _ in range(rows):
             queues.add("root", Waiting(length=22, team=team, nbytes=10))
     return queues
 
 
-def ask(queues: Queues[Waiting], limits: Limits, *, left_s: float = inf, busy_s: float = 0.0, lanes: int = 1) -> None:
+def ask(queues: Queues[Waiting], limits: Limits, *, left_s: float = inf, busy_s: float = 0.0) -> None:
     row = Waiting(length=22, arrived_s=5.0, deadline_s=5.0 + left_s, nbytes=10)
-    admit(queues, [row], 5.0, limits, COSTS, busy_s=busy_s, lanes=lanes)
+    admit(queues, [row], 5.0, limits, COSTS, busy_s=busy_s, lanes=1)
 
 
 def test_a_request_that_could_never_be_queued_is_invalid() -> None:
@@ -69,15 +69,44 @@ def test_a_deadline_that_even_an_idle_server_cannot_meet_is_refused_with_what_it
 def test_a_deadline_that_the_backlog_leaves_no_time_for_is_refused_with_when_to_try_again() -> None:
     limits = Limits()
     queues = queues_of(limits, cs=100)
-    ask(queues, limits, left_s=0.5)
+    ask(queues, limits, left_s=2 * queues.work_s + 0.01)
     with pytest.raises(Overloaded, match=r"most of it waiting, and its deadline is in 200 ms") as refusal:
         ask(queues, limits, left_s=0.2)
-    assert refusal.value.retry_after_s == pytest.approx(queues.work_s + COSTS.path_s(("body",), 1, 22) - 0.2)
+    assert refusal.value.retry_after_s == pytest.approx(queues.work_s - 0.1)
+
+
+def test_half_of_the_time_may_go_by_in_the_queue_so_that_a_server_that_slows_down_is_not_always_too_late() -> None:
+    limits = Limits()
+    queues = queues_of(limits, cs=100)
+    with pytest.raises(Overloaded, match=r"may be queued for 50%") as refusal:
+        ask(queues, limits, left_s=2 * queues.work_s - 0.1)
+    assert refusal.value.retry_after_s == pytest.approx(0.05)
+
+
+def test_a_wait_that_is_too_long_is_known_before_the_rows_are_preprocessed() -> None:
+    limits = Limits()
+    queues = queues_of(limits, cs=100, hr=1)
+    check_wait(queues, "cs", 2 * queues.work_s + 0.01, limits, busy_s=0.0)
+    with pytest.raises(Overloaded, match="try again in a moment"):
+        check_wait(queues, "cs", queues.work_s, limits, busy_s=0.0)
+    check_wait(queues, "ml", queues.work_s, limits, busy_s=0.0)
 
 
 def test_more_lanes_take_a_backlog_sooner() -> None:
     limits = Limits()
-    ask(queues_of(limits, cs=100), limits, left_s=0.2, lanes=2)
+    left_s = 1.5 * queues_of(limits, cs=100).work_s
+    ask(queues_of(limits, lanes=2, cs=100), limits, left_s=left_s)
+    with pytest.raises(Overloaded):
+        ask(queues_of(limits, lanes=1, cs=100), limits, left_s=left_s)
+
+
+def test_what_was_measured_counts_more_than_the_lanes() -> None:
+    limits = Limits()
+    queues = queues_of(limits, lanes=2, cs=100)
+    for tenth in range(30):
+        queues.pace.left(tenth / 10, 0.05, backlog=True)
+    with pytest.raises(Overloaded):
+        ask(queues, limits, left_s=1.5 * queues.work_s)
 
 
 def test_batches_that_run_are_waited_for() -> None:
@@ -97,7 +126,9 @@ def test_another_team_s_flood_does_not_stand_in_the_way() -> None:
 
 def test_weights_count_in_what_runs_before() -> None:
     limits = Limits(team_weights={"cs": 9.0})
-    ask(queues_of(limits, hr=500, cs=20), limits, left_s=0.1)
+    ask(queues_of(limits, hr=500, cs=20), limits, left_s=0.16)
+    with pytest.raises(Overloaded):
+        ask(queues_of(Limits(), hr=500, cs=20), Limits(), left_s=0.16)
 
 
 def test_the_rows_of_one_request_share_batches_and_lanes() -> None:

@@ -196,7 +196,7 @@ def test_priority_takes_nothing_from_another_team() -> None:
         decision = decide(queues, 0.0, Limits(), CPU)
         for row in decision.leave:
             served[row.team] += 1
-        queues.settle(decision)
+        queues.settle(decision, 0.0)
     assert abs(served["cs"] - served["hr"]) <= 1
 
 
@@ -208,7 +208,7 @@ def test_teams_take_turns_in_proportion_to_their_weights() -> None:
         decision = decide(queues, 0.0, limits, CPU)
         for team, charge_s in decision.charges.items():
             served[team] += charge_s
-        queues.settle(decision)
+        queues.settle(decision, 0.0)
     assert served["cs"] / served["hr"] == pytest.approx(3.0, rel=0.1)
 
 
@@ -220,7 +220,7 @@ def test_shares_are_counted_in_work_and_not_in_rows() -> None:
         decision = decide(queues, 0.0, Limits(), CPU)
         for row in decision.leave:
             served[row.team] += 1
-        queues.settle(decision)
+        queues.settle(decision, 0.0)
     assert served["hr"] / served["cs"] > 5
 
 
@@ -228,7 +228,7 @@ def test_a_team_that_comes_back_has_saved_up_no_more_than_a_burst() -> None:
     limits = Limits(burst_s=0.05, memory_s=0.5)
     queues = queues_of([Waiting(length=22, team="cs") for _ in range(400)], limits)
     for _ in range(20):
-        queues.settle(decide(queues, 0.0, limits, CPU))
+        queues.settle(decide(queues, 0.0, limits, CPU), 0.0)
     for _ in range(100):
         queues.add("root", Waiting(length=22, team="hr", arrived_s=10.0))
     served_s, others = 0.0, 0
@@ -236,7 +236,7 @@ def test_a_team_that_comes_back_has_saved_up_no_more_than_a_burst() -> None:
         decision = decide(queues, 10.0, limits, CPU)
         served_s += decision.charges.get("hr", 0.0)
         others = sum(row.team == "cs" for row in decision.leave)
-        queues.settle(decision)
+        queues.settle(decision, 0.0)
     assert served_s <= limits.burst_s + limits.max_batch_s
 
 
@@ -319,7 +319,7 @@ def test_asking_again_and_again_runs_or_refuses_every_row_exactly_once(
         decision = decide(queues, 100.0, limits, CPU)
         assert decision.leave or decision.expired
         gone += (*decision.leave, *decision.expired)
-        queues.settle(decision)
+        queues.settle(decision, 0.0)
     assert len(gone) == len(set(gone)) == len(rows)
 
 
@@ -337,7 +337,7 @@ def test_a_row_waits_for_a_bounded_number_of_batches_whatever_comes_after_it(
         queues.add("a", Waiting(length=10, arrived_s=now_s, priority=priority))
         queues.add("b", Waiting(length=90, arrived_s=now_s, team="hr", priority=priority))
         decision = decide(queues, now_s, limits, CPU)
-        queues.settle(decision)
+        queues.settle(decision, 0.0)
         if patient in decision.leave:
             return
         now_s += decision.predicted_s

@@ -53,7 +53,7 @@ def test_clearing_gives_every_row_back_oldest_first() -> None:
 def test_settling_takes_out_what_left_and_what_was_refused() -> None:
     leaves, expired, stays = Waiting(), Waiting(), Waiting()
     queues = queues_of(("a", leaves), ("a", expired), ("a", stays))
-    queues.settle(Decision(leave=(leaves,), expired=(expired,), charges={"cs": 0.1}))
+    queues.settle(Decision(leave=(leaves,), expired=(expired,), charges={"cs": 0.1}), 0.0)
     assert queues.clear() == [stays]
 
 
