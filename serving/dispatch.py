@@ -130,6 +130,8 @@ class Dispatch:
     def _run_here(self) -> bool:
         """Run the next batch on the event loop, if handing it to a lane would take longer; return whether it did so."""
         with self.lanes.lock:
+            if self.board.queues.first_alone_s > BRIEF_S:  # nearly always so for a real body, and cheap to know
+                return False
             self._learn(self._here)
             now_s = self._clock()
             decision = self._decide(now_s)

@@ -16,8 +16,8 @@ from serving.errors import DeadlineExceeded, InvalidRequest, Overloaded
 __all__ = ["admit", "check_room", "check_wait"]
 
 PATIENCE = 0.5
-"""The part of the time until its deadline that a row may be predicted to be queued. A queue that holds all that there is
-time for would be served at the last moment: a little less speed than predicted, and every row in it comes too late."""
+"""The part of the time until its deadline that a row may be predicted to be queued. A queue that holds all that there
+is time for is served at the last moment: with a little less speed than predicted, every row in it comes too late."""
 
 SOONEST_RETRY_S = 0.01
 """Nobody is told to come back sooner: a refusal has its price too."""

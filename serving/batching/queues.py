@@ -174,6 +174,11 @@ class Queues(Generic[RowT]):
         self.discard(decision.leave)
         self.pace.left(now_s, sum(part.work_s for part in parts.values()), backlog=bool(self._entries))
 
+    @property
+    def first_alone_s(self) -> float:
+        """The predicted seconds of the row that was queued first, if it ran alone; 0 if none waits."""
+        return next((entry.alone_s for entry in self._entries.values()), 0.0)
+
     def team_rows(self, team: str) -> int:
         """Return how many rows of a team wait."""
         return len(self._teams.get(team, ()))
