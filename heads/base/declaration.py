@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from heads.base.errors import InvalidHead
 from zoo.suggest import did_you_mean
 
-__all__ = ["Classify", "Gate", "Head", "Multilabel", "Regress", "Tag", "Task"]
+__all__ = ["Classify", "Gate", "Head", "Multilabel", "Regress", "Tag", "Tail", "Task"]
 
 _NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
 
@@ -86,6 +86,43 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """The last blocks of the backbone, of which a head trains copies of its own; the ones before them stay shared.
+
+    Attributes:
+        blocks: how many, counted back from where the head is attached; ``"all"`` is every block, and what embeds the
+            input before them.
+        how: ``"full"`` trains every weight of them; ``"lora"`` trains low-rank additions to their linear layers only,
+            which are merged into the weights before export.
+        rank: inner size of the additions.
+        alpha: what they are scaled by, times the rank.
+
+    Raises:
+        InvalidHead: a value is out of range.
+    """
+
+    blocks: int | Literal["all"]
+    how: Literal["full", "lora"] = "full"
+    rank: int = 8
+    alpha: float = 16.0
+
+    def __post_init__(self) -> None:
+        if self.blocks != "all" and (not _is_index(self.blocks) or self.blocks < 1):
+            raise InvalidHead(f"'blocks' of a tail is 'all' or a number of blocks from 1 on; got {self.blocks!r}.")
+        if self.how not in ("full", "lora"):
+            raise InvalidHead(f"'how' of a tail is 'full' or 'lora'; got {self.how!r}.")
+        if not _is_index(self.rank) or self.rank < 1:
+            raise InvalidHead(f"'rank' of a tail is a whole number from 1 on; got {self.rank!r}.")
+        if not 0 < self.alpha < math.inf:
+            raise InvalidHead(f"'alpha' of a tail is above 0, for example 16.0; got {self.alpha!r}.")
+
+    def describe(self) -> dict[str, Any]:
+        """Return the tail as JSON: only what has an effect, so that the rest changes no build key."""
+        lora = {"rank": self.rank, "alpha": self.alpha} if self.how == "lora" else {}
+        return {"blocks": self.blocks, "how": self.how, **lora}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """A team's head: what it answers, where it is attached, and how good it must be.
 
@@ -94,6 +131,7 @@ class Head:
         team: the package that owns it: ``heads/<team>``.
         backbone: name of a backbone in the zoo, or ``name@number``.
         attach: index of the last backbone stage that it builds on, or ``"last"``.
+        tail: the last blocks before that point, if it trains copies of them; None leaves the whole backbone frozen.
         task: what kind of answer it gives.
         gate: what a version must reach.
         parity_tolerance: largest difference between an output of an export and of the torch model that may be
@@ -115,6 +153,7 @@ class Head:
     task: Task
     backbone: str = "minilm"
     attach: int | Literal["last"] = "last"
+    tail: Tail | None = None
     gate: Gate = field(default_factory=Gate)
     parity_tolerance: float = 1e-4
     variant_tolerance: float = 0.01
@@ -127,6 +166,8 @@ class Head:
                 )
         if self.attach != "last" and (not _is_index(self.attach) or self.attach < 0):
             raise InvalidHead(f"'attach' is 'last' or the index of a stage from 0 on; got {self.attach!r}.")
+        if self.tail is not None and not isinstance(self.tail, Tail):
+            raise InvalidHead(f"'tail' is a Tail, for example Tail(blocks=2), or None; got {self.tail!r}.")
         if not self.parity_tolerance > 0:
             raise InvalidHead(f"'parity_tolerance' is above 0, for example 1e-4; got {self.parity_tolerance!r}.")
         if not 0 <= self.variant_tolerance < math.inf:
@@ -154,6 +195,7 @@ class Head:
             "gate": dict(self.gate.bounds),
             "parity_tolerance": self.parity_tolerance,
             "variant_tolerance": self.variant_tolerance,
+            **({} if self.tail is None else {"tail": self.tail.describe()}),
         }
 
     def _check_bound(self, bound: str) -> None:
