@@ -8,6 +8,7 @@
     ├── UnknownTeam       no head package of that name
     ├── BackboneChanged   the source of a backbone no longer gives the stages that the zoo has
     ├── FormsFixed        a precision for stages that the zoo has already without it
+    ├── RunAtWork         a run in which another process is at work
     └── TrainingFailed    a loss that is not a number
 
 The zoo refuses the rest, whoever builds: a head below its gate is ``zoo.errors.GateMissed``, an export too far
@@ -20,6 +21,7 @@ __all__ = [
     "HeadsError",
     "InvalidHead",
     "InvalidRecipe",
+    "RunAtWork",
     "TrainingFailed",
     "UnknownTeam",
 ]
@@ -59,6 +61,12 @@ class FormsFixed(HeadsError):
     """A backbone is asked in a precision that the zoo's stages of it lack; what a stage is stored as never changes."""
 
     code = "heads.forms_fixed"
+
+
+class RunAtWork(HeadsError):
+    """Another process is at work in the run; the text says where."""
+
+    code = "heads.run_at_work"
 
 
 class TrainingFailed(HeadsError):
