@@ -12,6 +12,9 @@ from zoo.suggest import did_you_mean
 __all__ = ["Classify", "Gate", "Head", "Multilabel", "Regress", "Tag", "Tail", "Task"]
 
 _NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
+_CALIBRATED = ("classify", "multilabel", "tag")
+_UNSURE = ("classify", "multilabel", "regress")
+_UNCERTAINTIES = ("none", "laplace", "gp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +141,10 @@ class Head:
             published; raise it where outputs are large, as of a regression from 0 to 10,000.
         variant_tolerance: how much worse than in fp32 each metric of the gate may be in int8 or fp16, in its own unit,
             for a version to be served in that precision.
+        calibrate: fit a temperature on the valid split, so that scores are the chance of being right; answers stay.
+        uncertainty: an output of its own that says how unsure each answer is: ``"laplace"`` from the doubt about the
+            last layer's weights, ``"gp"`` also from how far an input is from the training inputs.
+        ood: another team, whose training inputs are measured to be told from this head's; nothing is fitted to them.
 
     Raises:
         InvalidHead: the declaration does not add up.
@@ -157,6 +164,9 @@ class Head:
     gate: Gate = field(default_factory=Gate)
     parity_tolerance: float = 1e-4
     variant_tolerance: float = 0.01
+    calibrate: bool = False
+    uncertainty: Literal["none", "laplace", "gp"] = "none"
+    ood: str = ""
 
     def __post_init__(self) -> None:
         for what, name in (("name", self.name), ("team", self.team)):
@@ -172,6 +182,7 @@ class Head:
             raise InvalidHead(f"'parity_tolerance' is above 0, for example 1e-4; got {self.parity_tolerance!r}.")
         if not 0 <= self.variant_tolerance < math.inf:
             raise InvalidHead(f"'variant_tolerance' is 0 or more, for example 0.01; got {self.variant_tolerance!r}.")
+        self._check_certainty()
         for bound, value in self.gate.bounds.items():
             self._check_bound(bound)
             if not isinstance(value, int | float) or not math.isfinite(value):
@@ -196,7 +207,28 @@ class Head:
             "parity_tolerance": self.parity_tolerance,
             "variant_tolerance": self.variant_tolerance,
             **({} if self.tail is None else {"tail": self.tail.describe()}),
+            **self._describe_certainty(),
         }
+
+    def _check_certainty(self) -> None:
+        if self.calibrate and self.task.kind not in _CALIBRATED:
+            raise InvalidHead(f"'calibrate' is for {', '.join(_CALIBRATED)}; {self.name!r} is a {self.task.kind} head.")
+        if self.uncertainty not in _UNCERTAINTIES:
+            raise InvalidHead(f"'uncertainty' is one of {', '.join(_UNCERTAINTIES)}; got {self.uncertainty!r}.")
+        if self.uncertainty != "none" and self.task.kind not in _UNSURE:
+            raise InvalidHead(
+                f"'uncertainty' is for {', '.join(_UNSURE)}; {self.name!r} is a {self.task.kind} head. Leave it out."
+            )
+        if self.ood and (not _NAME.match(self.ood) or self.ood == self.team or self.task.kind not in _UNSURE):
+            raise InvalidHead(
+                f"'ood' is the name of another team, for a head of {', '.join(_UNSURE)}; {self.name!r} is a "
+                f"{self.task.kind} head of {self.team!r}, and says {self.ood!r}."
+            )
+
+    def _describe_certainty(self) -> dict[str, Any]:
+        """Return only what is set, so that heads without it keep their build key."""
+        declared = {"calibrate": self.calibrate, "uncertainty": self.uncertainty, "ood": self.ood}
+        return {name: value for name, value in declared.items() if value not in (False, "none", "")}
 
     def _check_bound(self, bound: str) -> None:
         metric = bound.rpartition("/")[2]
