@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from zoo.digest import Digest, canonical_json, digest_bytes, digest_json, path_digest
+from zoo.masks import MOST_MASK_LABELS
 
 __all__ = [
     "LOWER_IS_BETTER",
@@ -28,6 +29,7 @@ __all__ = [
     "BackboneManifest",
     "ClassifyAnswer",
     "DType",
+    "EmbedAnswer",
     "Format",
     "GateResult",
     "ImagePreprocessing",
@@ -38,6 +40,7 @@ __all__ = [
     "Parity",
     "Preprocessing",
     "RegressAnswer",
+    "SegmentAnswer",
     "Signature",
     "SliceMetrics",
     "StageManifest",
@@ -245,7 +248,29 @@ class TagAnswer(Record):
     labels: tuple[str, ...] = Field(min_length=1)
 
 
-Answer = Annotated[ClassifyAnswer | MultilabelAnswer | RegressAnswer | TagAnswer, Field(discriminator="kind")]
+class EmbedAnswer(Record):
+    """``output`` (N, D) float32 holds vectors of length 1, D = ``dim``; their product says how alike two inputs are."""
+
+    kind: Literal["embed"] = "embed"
+    output: str = "vectors_ND"
+    dim: int = Field(ge=2)
+
+
+class SegmentAnswer(Record):
+    """``output`` (N, C, H, W) float32 holds, for each pixel that the model sees, the probability of each of ``labels``.
+
+    H and W are those of the preprocessed image. A pixel's label is the one of the highest probability.
+    """
+
+    kind: Literal["segment"] = "segment"
+    output: str = "scores_NCHW"
+    labels: tuple[str, ...] = Field(min_length=2, max_length=MOST_MASK_LABELS)
+
+
+Answer = Annotated[
+    ClassifyAnswer | MultilabelAnswer | RegressAnswer | TagAnswer | EmbedAnswer | SegmentAnswer,
+    Field(discriminator="kind"),
+]
 """How the outputs of a path become a typed answer."""
 
 

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from heads.base.errors import InvalidHead
+from zoo.masks import MOST_MASK_LABELS
 from zoo.suggest import did_you_mean
 
-__all__ = ["Classify", "Gate", "Head", "Multilabel", "Regress", "Tag", "Tail", "Task"]
+__all__ = ["Classify", "Embed", "Gate", "Head", "Multilabel", "Regress", "Segment", "Tag", "Tail", "Task"]
+
+MOST_DIMENSIONS = 4096
+"""Of an embedding: what a vector index takes."""
 
 _NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
 _CALIBRATED = ("classify", "multilabel", "tag")
@@ -72,7 +76,43 @@ class Tag:
         _check_labels(self.labels, least=1)
 
 
-Task = Classify | Multilabel | Regress | Tag
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embed:
+    """A vector of ``dim`` numbers and length 1 is the answer; those of equal labels lie close together.
+
+    Labels need no declaration: any name will do, also one that no training example has.
+    """
+
+    dim: int
+    kind: ClassVar[str] = "embed"
+    target: ClassVar[str] = "label"
+    metrics: ClassVar[tuple[str, ...]] = ("recall_at_1", "map")
+    labels: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if not _is_index(self.dim) or not 2 <= self.dim <= MOST_DIMENSIONS:
+            raise InvalidHead(f"Embed takes a dim from 2 to {MOST_DIMENSIONS:,}; got {self.dim!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Each pixel of an image has exactly one of ``labels``; a mask holds the label's place in them, from 0 on."""
+
+    labels: tuple[str, ...]
+    kind: ClassVar[str] = "segment"
+    target: ClassVar[str] = "mask"
+    metrics: ClassVar[tuple[str, ...]] = ("mean_iou", "macro_f1", "accuracy")
+
+    def __post_init__(self) -> None:
+        _check_labels(self.labels, least=2)
+        if len(self.labels) > MOST_MASK_LABELS:
+            raise InvalidHead(
+                f"Segment takes at most {MOST_MASK_LABELS} labels, as a pixel of a mask is a byte and 255 means "
+                f"that it counts for nothing; got {len(self.labels)}."
+            )
+
+
+Task = Classify | Multilabel | Regress | Tag | Embed | Segment
 """What kind of answer a head gives. Its first metric is the one that training watches."""
 
 
@@ -197,6 +237,8 @@ class Head:
         task: dict[str, Any] = {"kind": self.task.kind, "labels": list(self.task.labels)}
         if isinstance(self.task, Regress):
             task |= {"low": self.task.low, "high": self.task.high}
+        if isinstance(self.task, Embed):
+            task |= {"dim": self.task.dim}
         return {
             "name": self.name,
             "team": self.team,

@@ -119,20 +119,24 @@ class PredictResponse(_message.Message):
     def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., request_id: _Optional[str] = ..., server_time_us: _Optional[int] = ...) -> None: ...
 
 class Prediction(_message.Message):
-    __slots__ = ("head", "version", "classification", "multilabel", "regression", "tagging")
+    __slots__ = ("head", "version", "classification", "multilabel", "regression", "tagging", "embedding", "segmentation")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
     MULTILABEL_FIELD_NUMBER: _ClassVar[int]
     REGRESSION_FIELD_NUMBER: _ClassVar[int]
     TAGGING_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTATION_FIELD_NUMBER: _ClassVar[int]
     head: str
     version: ModelVersion
     classification: Classification
     multilabel: Multilabel
     regression: Regression
     tagging: Tagging
-    def __init__(self, head: _Optional[str] = ..., version: _Optional[_Union[ModelVersion, _Mapping]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., multilabel: _Optional[_Union[Multilabel, _Mapping]] = ..., regression: _Optional[_Union[Regression, _Mapping]] = ..., tagging: _Optional[_Union[Tagging, _Mapping]] = ...) -> None: ...
+    embedding: Embedding
+    segmentation: Segmentation
+    def __init__(self, head: _Optional[str] = ..., version: _Optional[_Union[ModelVersion, _Mapping]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., multilabel: _Optional[_Union[Multilabel, _Mapping]] = ..., regression: _Optional[_Union[Regression, _Mapping]] = ..., tagging: _Optional[_Union[Tagging, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("number", "digest", "alias", "alias_epoch")
@@ -199,3 +203,29 @@ class Span(_message.Message):
     text: str
     score: float
     def __init__(self, label: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., text: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
+
+class Embedding(_message.Message):
+    __slots__ = ("vector",)
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    vector: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, vector: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Segmentation(_message.Message):
+    __slots__ = ("mask_png", "height", "width", "shares")
+    MASK_PNG_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    mask_png: bytes
+    height: int
+    width: int
+    shares: _containers.RepeatedCompositeFieldContainer[LabelShare]
+    def __init__(self, mask_png: _Optional[bytes] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., shares: _Optional[_Iterable[_Union[LabelShare, _Mapping]]] = ...) -> None: ...
+
+class LabelShare(_message.Message):
+    __slots__ = ("label", "share")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    share: float
+    def __init__(self, label: _Optional[str] = ..., share: _Optional[float] = ...) -> None: ...
