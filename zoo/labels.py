@@ -11,11 +11,11 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from zoo.digest import digest_bytes
+from zoo.digest import digest_bytes, digest_json
 from zoo.errors import InvalidLabels
 from zoo.manifest import LabelsCommit
 
@@ -107,6 +107,16 @@ class Labels:
     def for_gate(self) -> tuple[Example, ...]:
         """Return the test examples. Only a gate may ask: whatever is tuned on them makes the gate a lie."""
         return self._of("test")
+
+    def test_digest(self) -> str:
+        """Return the digest of the test examples alone, by which readings of them are counted."""
+        return digest_json([asdict(example) for example in self._of("test")])
+
+    def where(self, example_id: str) -> str:
+        """Return the file and line of an example, for errors: ``labels.jsonl:12``."""
+        lines = enumerate(self._data.decode().split("\n"), start=1)
+        number = next(number for number, line in lines if line.strip() and json.loads(line)["id"] == example_id)
+        return f"{self.path}:{number}"
 
     def counts(self) -> dict[str, int]:
         """Return how many examples each split has."""

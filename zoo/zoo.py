@@ -14,7 +14,18 @@ from zoo.manifest import BackboneManifest, Record, StageManifest, StageRef, Vers
 from zoo.publishing import check_version, needed_blobs
 from zoo.references import Reference, check_alias, parse_reference
 from zoo.registry.engine import bring_up_to_date, check_schema, make_engine, no_zoo
-from zoo.registry.records import Backbone, HeadSummary, Live, Move, Problem, Promotion, Resolved, Version
+from zoo.registry.records import (
+    Backbone,
+    HeadSummary,
+    Live,
+    Move,
+    NewReading,
+    Problem,
+    Promotion,
+    Reading,
+    Resolved,
+    Version,
+)
 from zoo.registry.registry import Registry
 from zoo.suggest import did_you_mean
 from zoo.verification import ignore_progress, verify_zoo
@@ -275,6 +286,14 @@ class Zoo:
     def live(self) -> list[Live]:
         """Return the version that every alias means now, by head and alias."""
         return self.registry.live()
+
+    def log_reading(self, new: NewReading) -> Reading:
+        """Log that the labels of a head's test split are read; whoever reads them calls this first."""
+        return self.registry.add_reading(new)
+
+    def readings(self, head: str, test_split: str = "") -> list[Reading]:
+        """Return the readings of a head's test splits, or of the one of that digest, newest first."""
+        return self.registry.readings(head, test_split)
 
     def verify(self, on_blob: Callable[[int, int], None] = ignore_progress) -> list[Problem]:
         """Check everything that the registry names; ``on_blob`` is told how many blobs of how many are done."""

@@ -12,7 +12,7 @@ import zoo.registry
 from tests.support.fake_manifests import version_manifest
 from zoo import Backbone, Zoo
 from zoo.errors import IncompatibleSchema, InvalidConfig, NotFound, Unavailable
-from zoo.registry import Meaning
+from zoo.registry import Meaning, NewReading
 from zoo.registry.engine import bring_up_to_date, read, write
 from zoo.registry.tables import HEAD_REVISION, metadata
 
@@ -35,6 +35,7 @@ def test_the_newest_migration_is_the_one_that_opening_expects() -> None:
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}"])
 def test_the_database_refuses_to_change_or_delete_rows(zoo: Zoo, body: Backbone, table: str, statement: str) -> None:
     zoo.publish(version_manifest(zoo, body), promote_to=["prod"])
+    zoo.log_reading(NewReading("intent", "labels", "test split", "build key", "ann", "gate"))
     column = next(iter(metadata.tables[table].columns)).name
     with (
         pytest.raises(IntegrityError, match=f"rows of {table} are immutable"),
@@ -109,6 +110,7 @@ def test_a_folder_with_odd_characters_holds_a_zoo(tmp_path: Path) -> None:
 def test_promotions_of_an_older_release_have_no_canary_and_no_shadows(zoo: Zoo, body: Backbone) -> None:
     zoo.publish(version_manifest(zoo, body))
     with write(zoo.registry.engine) as connection:
+        connection.execute(sa.text("DROP TABLE reading"))
         for column in ("canary", "canary_percent", "shadows"):
             connection.execute(sa.text(f"ALTER TABLE promotion DROP COLUMN {column}"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))

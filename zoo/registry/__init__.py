@@ -1,8 +1,8 @@
 """The registry: what the zoo knows, in SQL; the bytes are in the blob store.
 
-Stages, backbones, versions and promotions are rows that are only ever added; triggers in the database refuse
+Stages, backbones, versions, promotions and readings are rows that are only ever added; triggers in the database refuse
 anything else. Public names: ``Registry``, and the records that it returns: ``Version``, ``Promotion``,
-``Resolved``, ``Live``, ``HeadSummary``, ``Backbone``, and ``Move``, which it takes.
+``Resolved``, ``Live``, ``HeadSummary``, ``Backbone``, ``Reading``, and ``Move`` and ``NewReading``, which it takes.
 """
 
 from zoo.registry.records import (
@@ -12,8 +12,10 @@ from zoo.registry.records import (
     Live,
     Meaning,
     Move,
+    NewReading,
     Problem,
     Promotion,
+    Reading,
     Resolved,
     Version,
 )
@@ -26,8 +28,10 @@ __all__ = [
     "Live",
     "Meaning",
     "Move",
+    "NewReading",
     "Problem",
     "Promotion",
+    "Reading",
     "Registry",
     "Resolved",
     "Version",

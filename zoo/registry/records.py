@@ -14,8 +14,10 @@ __all__ = [
     "Live",
     "Meaning",
     "Move",
+    "NewReading",
     "Problem",
     "Promotion",
+    "Reading",
     "Resolved",
     "Role",
     "Version",
@@ -174,6 +176,37 @@ class Promotion:
     def meaning(self) -> Meaning:
         """What the alias means since."""
         return Meaning(self.number, self.canary, self.canary_percent, self.shadows)
+
+
+class NewReading(NamedTuple):
+    """Somebody is about to look at the labels of a test split."""
+
+    head: str
+    labels: str
+    """Digest of the whole labels file."""
+    test_split: str
+    """Digest of the test examples alone: it stays while only the others change."""
+    build_key: str
+    """Of the build that reads, or of the version that is tested."""
+    by: str
+    reason: str
+    number: int = 0
+    """The version that is tested; 0 if it is not published yet, as at a gate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One entry of the log of readings. ``id`` rises along the whole log."""
+
+    id: int
+    head: str
+    labels: str
+    test_split: str
+    build_key: str
+    number: int
+    at: datetime
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,19 @@ from sqlalchemy.exc import IntegrityError
 
 from zoo.errors import Conflict
 from zoo.manifest import StageManifest, StageRef, VersionManifest
-from zoo.registry import log, tables
+from zoo.registry import log, readings, tables
 from zoo.registry.engine import read, write
-from zoo.registry.records import AliasState, BackboneRow, HeadSummary, Live, Move, Promotion, Version
+from zoo.registry.records import (
+    AliasState,
+    BackboneRow,
+    HeadSummary,
+    Live,
+    Move,
+    NewReading,
+    Promotion,
+    Reading,
+    Version,
+)
 
 __all__ = ["Registry"]
 
@@ -186,6 +196,15 @@ class Registry:
         """Return the id of the newest promotion, 0 if there is none: cheap to ask again and again."""
         with read(self.engine) as connection:
             return log.newest_id(connection)
+
+    def add_reading(self, new: NewReading) -> Reading:
+        """Log that the labels of a test split are read."""
+        return self._write(lambda connection: readings.append(connection, new, at=_now()))
+
+    def readings(self, head: str, test_split: str = "") -> list[Reading]:
+        """Return the readings of a head's test splits, or of one of them, newest first."""
+        with read(self.engine) as connection:
+            return readings.entries(connection, head, test_split)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in one transaction, and again if another writer took the same number or epoch meanwhile."""

@@ -31,12 +31,13 @@ __all__ = [
     "backbone",
     "metadata",
     "promotion",
+    "reading",
     "stage",
     "version",
     "version_stage",
 ]
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 """The newest migration, known without importing Alembic so that opening a zoo stays cheap."""
 
 
@@ -142,4 +143,21 @@ promotion = Table(
     Column("shadows", Numbers, nullable=False, server_default=text("''")),
     ForeignKeyConstraint(["head", "number"], ["version.head", "version.number"], name="fk_promotion_version"),
     UniqueConstraint("head", "alias", "epoch", name="uq_promotion_epoch"),
+)
+
+# Digests and a build key without foreign keys: a reading is logged before the build that reads is published, and stays
+# if it never is.
+reading = Table(
+    "reading",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("head", String(63), nullable=False),
+    Column("labels", String(64), nullable=False),
+    Column("test_split", String(64), nullable=False),
+    Column("build_key", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_reading_head", "head", "id"),
 )
