@@ -104,7 +104,7 @@ class Server:
             self._metrics.observe(self._engine, runtime=self._runtime.name, device=self._runtime.device)
         self._address = self._front.bind(self._asked)
         self._engine.start()
-        await self._front.open(self._engine, runtime=self._runtime.name, device=self._runtime.device, loading=True)
+        await self._front.open(self._engine, runtime=self._runtime.name, device=self._runtime.device)
         try:
             await self._watcher.begin()
             await self._front.admit()

@@ -23,14 +23,13 @@ class Entrance(Protocol):
         """
         ...
 
-    async def open(self, engine: Engine, *, runtime: str, device: str, loading: bool) -> None:
-        """Answer.
+    async def open(self, engine: Engine, *, runtime: str, device: str) -> None:
+        """Answer that the server is loading, until ``admit``.
 
         Args:
             engine: what answers; it has started.
             runtime: the name of what runs the stages.
             device: where they run.
-            loading: answer that the server is loading, until ``admit``.
         """
         ...
 

@@ -97,21 +97,18 @@ class Front:
         except RuntimeError as error:
             raise AddressUnavailable(f"Cannot listen on {address}: {error}. Choose another address.") from error
 
-    async def open(self, engine: Answering, *, runtime: str, device: str, loading: bool = False) -> None:
-        """Answer.
+    async def open(self, engine: Answering, *, runtime: str, device: str) -> None:
+        """Answer that the server is loading, until ``admit``.
 
         Args:
             engine: what answers.
             runtime: the name of what runs the stages.
             device: where they run.
-            loading: answer that the server is loading, until ``admit``.
         """
         self._health = add_services(self._grpc, self._services(engine, runtime, device))
         await self._grpc.start()
         for service in ("", *SERVICES):
             await self.say(service, serving=False)
-        if not loading:
-            await self.admit()
 
     async def admit(self) -> None:
         """Let requests in: the engine takes rows now."""

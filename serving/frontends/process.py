@@ -68,7 +68,7 @@ async def serve(assignment: Assignment, link: Link) -> int:
                 trace_endpoint=place.trace_endpoint,
             )
             front.bind(parse_address(assignment.address))
-            await front.open(engine, runtime=assignment.runtime, device=assignment.device, loading=True)
+            await front.open(engine, runtime=assignment.runtime, device=assignment.device)
             following = asyncio.ensure_future(_follow(engine, front))
             await asyncio.wait([following, *leave], return_when=asyncio.FIRST_COMPLETED)
             following.cancel()

@@ -69,12 +69,8 @@ class Supervisor:
         self._address = reserve(address, self._held)
         return self._address
 
-    async def open(self, engine: Engine, *, runtime: str, device: str, loading: bool) -> None:
-        """Start all of them; they answer that the server is loading, or anything at all if it is not.
-
-        Raises:
-            Unavailable: one ended before it answered, or they took too long.
-        """
+    async def open(self, engine: Engine, *, runtime: str, device: str) -> None:
+        """Start all of them; they answer that the server is loading, until ``admit``."""
         self._engine = engine
         self._newest = (next(self._numbers), engine.loaded)
         self._assignment = Assignment(
@@ -85,8 +81,6 @@ class Supervisor:
             device=device,
         )
         self._keepers = [asyncio.ensure_future(self._keep(slot)) for slot in range(self._settings.count)]
-        if not loading:
-            await self.admit()
 
     async def admit(self) -> None:
         """Let requests in, and return when all of them do.
