@@ -20,27 +20,39 @@ __all__ = ["Classification", "Decoded", "Multilabel", "Regression", "Span", "Tag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classification:
-    """One class of several: the likeliest, and the probability of each by label, in the declared order."""
+    """One class of several: the likeliest, and the probability of each by label, in the declared order.
+
+    ``uncertainty`` is the chance that the label is wrong, 0 to 1; None from a head that does not say.
+    """
 
     label: str
     scores: Mapping[str, float]
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Multilabel:
-    """The labels that reach their thresholds, and the probability of each, both in the declared order."""
+    """The labels that reach their thresholds, and the probability of each, both in the declared order.
+
+    ``uncertainty`` is the chance that the least sure label is wrong, 0 to 1; None from a head that does not say.
+    """
 
     labels: tuple[str, ...]
     scores: Mapping[str, float]
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regression:
-    """A value, and the bounds that it lies between."""
+    """A value, and the bounds that it lies between.
+
+    ``uncertainty`` is its standard deviation, in its own unit; None from a head that does not say.
+    """
 
     value: float
     low: float
     high: float
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,36 +92,49 @@ def decode(answer: Answer, outputs: Mapping[str, NDArray[Any]], row: Row) -> Dec
         InvalidOutput: they hold a NaN or an infinity.
         InvalidInput: the answer points into the text, and the input had none.
     """
-    values = outputs[answer.output]
-    if np.count_nonzero(np.isfinite(values)) < values.size:  # a third of the time of `all` on a few numbers
-        raise InvalidOutput(
-            f"Output {answer.output!r} holds a NaN or an infinity, so there is no answer. The input is outside of what "
-            "the model can compute; `zoo verify` tells whether its stored bytes are whole."
-        )
+    values = _finite(outputs, answer.output)
     match answer:
         case ClassifyAnswer():
-            return _classification(answer, values)
+            return _classification(answer, values, _uncertainty(answer, outputs))
         case MultilabelAnswer():
-            return _multilabel(answer, values)
+            return _multilabel(answer, values, _uncertainty(answer, outputs))
         case RegressAnswer():
-            return Regression(value=values.item(), low=answer.low, high=answer.high)
+            unsure = _uncertainty(answer, outputs)
+            return Regression(value=values.item(), low=answer.low, high=answer.high, uncertainty=unsure)
         case TagAnswer():
             return _tagging(answer, values, row)
+
+
+def _finite(outputs: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    values = outputs[name]
+    if np.count_nonzero(np.isfinite(values)) < values.size:  # a third of the time of `all` on a few numbers
+        raise InvalidOutput(
+            f"Output {name!r} holds a NaN or an infinity, so there is no answer. The input is outside of what "
+            "the model can compute; `zoo verify` tells whether its stored bytes are whole."
+        )
+    return values
+
+
+def _uncertainty(
+    answer: ClassifyAnswer | MultilabelAnswer | RegressAnswer, outputs: Mapping[str, NDArray[Any]]
+) -> float | None:
+    return None if answer.uncertainty is None else float(_finite(outputs, answer.uncertainty).item())
 
 
 def _scores(labels: tuple[str, ...], scores_C: NDArray[Any]) -> dict[str, float]:
     return dict(zip(labels, scores_C.tolist(), strict=True))
 
 
-def _classification(answer: ClassifyAnswer, scores_C: NDArray[Any]) -> Classification:
-    return Classification(label=answer.labels[int(scores_C.argmax())], scores=_scores(answer.labels, scores_C))
+def _classification(answer: ClassifyAnswer, scores_C: NDArray[Any], uncertainty: float | None) -> Classification:
+    label = answer.labels[int(scores_C.argmax())]
+    return Classification(label=label, scores=_scores(answer.labels, scores_C), uncertainty=uncertainty)
 
 
-def _multilabel(answer: MultilabelAnswer, scores_C: NDArray[Any]) -> Multilabel:
+def _multilabel(answer: MultilabelAnswer, scores_C: NDArray[Any], uncertainty: float | None) -> Multilabel:
     # In the scores' own precision: a threshold that was chosen to equal a score must still let it in.
     reached_C = scores_C >= np.asarray(answer.thresholds, scores_C.dtype)
     labels = tuple(label for label, reached in zip(answer.labels, reached_C, strict=True) if reached)
-    return Multilabel(labels=labels, scores=_scores(answer.labels, scores_C))
+    return Multilabel(labels=labels, scores=_scores(answer.labels, scores_C), uncertainty=uncertainty)
 
 
 def _tagging(answer: TagAnswer, scores_TK: NDArray[Any], row: Row) -> Tagging:

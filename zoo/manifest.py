@@ -205,7 +205,24 @@ class TensorPreprocessing(Record):
 Preprocessing = Annotated[TextPreprocessing | ImagePreprocessing | TensorPreprocessing, Field(discriminator="kind")]
 
 
-class ClassifyAnswer(Record):
+class MaybeUnsure(Record):
+    """An answer of which ``uncertainty``, an output (N, 1) float32, may say how unsure it is; null if none does.
+
+    For labels it is the chance that the answer is wrong, from 0 to 1; for a value its standard deviation, in its unit.
+    """
+
+    uncertainty: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, encode: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``uncertainty`` out where there is none: manifests from before there was any keep their digest."""
+        encoded: dict[str, Any] = encode(self)
+        if encoded["uncertainty"] is None:
+            del encoded["uncertainty"]
+        return encoded
+
+
+class ClassifyAnswer(MaybeUnsure):
     """``output`` (N, C) float32 holds probabilities, one class of ``labels`` is the answer."""
 
     kind: Literal["classify"] = "classify"
@@ -213,7 +230,7 @@ class ClassifyAnswer(Record):
     labels: tuple[str, ...] = Field(min_length=2)
 
 
-class MultilabelAnswer(Record):
+class MultilabelAnswer(MaybeUnsure):
     """``output`` (N, C) float32 holds a probability per label; those at or above their threshold apply."""
 
     kind: Literal["multilabel"] = "multilabel"
@@ -228,7 +245,7 @@ class MultilabelAnswer(Record):
         return self
 
 
-class RegressAnswer(Record):
+class RegressAnswer(MaybeUnsure):
     """``output`` (N, 1) float32 holds a value between ``low`` and ``high``."""
 
     kind: Literal["regress"] = "regress"

@@ -81,7 +81,8 @@ def _check_path(manifest: VersionManifest, stages: Sequence[StageManifest]) -> N
             )
         known.update({spec.name: spec for spec in stage.outputs})
     promised = [spec.name for spec in manifest.signature.outputs]
-    for name in [*promised, manifest.answer.output]:
+    unsure = getattr(manifest.answer, "uncertainty", None)
+    for name in [*promised, manifest.answer.output, *([unsure] if unsure else [])]:
         if known.get(name) is None or name not in promised:
             raise InvalidManifest(
                 f"{_subject(manifest)}: the output {name!r} of its signature or answer is not an output of its path. "

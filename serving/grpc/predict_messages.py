@@ -122,6 +122,9 @@ def _write_prediction(message: pb.Prediction, prediction: Prediction) -> None:
     version.digest = asked.served.digest
     version.alias = asked.alias
     version.alias_epoch = asked.epoch
+    unsure = getattr(prediction.answer, "uncertainty", None)
+    if unsure is not None:
+        message.uncertainty = unsure
     match prediction.answer:
         case Classification() as answer:
             message.classification.label = answer.label

@@ -91,11 +91,19 @@ class Prediction:
     """One head's answer, and the version that gave it.
 
     What the answer holds can be read from here too; an ``AttributeError`` says so where it holds something else.
+
+    Attributes:
+        head: its name.
+        version: what answered.
+        answer: what it answered.
+        uncertainty: how unsure the answer is: of labels the chance that it is wrong, 0 to 1; of a value its standard
+            deviation, in its own unit; None from a head that does not say.
     """
 
     head: str
     version: ModelVersion
     answer: Answer
+    uncertainty: float | None = None
 
     @property
     def label(self) -> str:

@@ -151,7 +151,8 @@ def _prediction(message: pb.Prediction) -> Prediction:
         alias=message.version.alias,
         alias_epoch=message.version.alias_epoch,
     )
-    return Prediction(head=message.head, version=version, answer=_answer(message))
+    uncertainty = message.uncertainty if message.HasField("uncertainty") else None
+    return Prediction(head=message.head, version=version, answer=_answer(message), uncertainty=uncertainty)
 
 
 def _answer(message: pb.Prediction) -> Answer:

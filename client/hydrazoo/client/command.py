@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
-from hydrazoo.client.answers import Answer, Classification, Multilabel, Predictions, Regression
+from hydrazoo.client.answers import Answer, Classification, Multilabel, Prediction, Predictions, Regression
 from hydrazoo.client.calls import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
 from hydrazoo.client.codec import Priority
 from hydrazoo.client.errors import InvalidInput
@@ -102,6 +102,7 @@ def _as_json(answers: Predictions) -> dict[str, Any]:
     predictions = [
         {"head": one.head, "version": asdict(one.version), "kind": type(one.answer).__name__.lower()}
         | {"answer": asdict(one.answer)}
+        | ({} if one.uncertainty is None else {"uncertainty": one.uncertainty})
         for one in answers.values()
     ]
     return {"predictions": predictions, "request_id": answers.request_id, "server_time_ms": answers.server_time_ms}
@@ -109,12 +110,17 @@ def _as_json(answers: Predictions) -> dict[str, Any]:
 
 def _as_text(answers: Predictions) -> str:
     rows = [
-        (f"{one.head}@{one.version.number}", one.version.alias, one.version.digest[:12], describe(one.answer))
+        (f"{one.head}@{one.version.number}", one.version.alias, one.version.digest[:12], _described(one))
         for one in answers.values()
     ]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([*lines, f"{answers.server_time_ms:.1f} ms in the server, request {answers.request_id}"])
+
+
+def _described(one: Prediction) -> str:
+    unsure = "" if one.uncertainty is None else f", uncertainty {one.uncertainty:.2g}"
+    return describe(one.answer) + unsure
 
 
 def describe(answer: Answer) -> str:
