@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!hydrazoo/predict/v1/predict.proto\x12\x13hydrazoo.predict.v1\"\xfb\x01\n\x0ePredictRequest\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x33\n\x07tensors\x18\x03 \x01(\x0b\x32 .hydrazoo.predict.v1.TensorInputH\x00\x12\x30\n\x05heads\x18\x04 \x03(\x0b\x32!.hydrazoo.predict.v1.HeadSelector\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12/\n\x08priority\x18\x06 \x01(\x0e\x32\x1d.hydrazoo.predict.v1.Priority\x12\x13\n\x0brouting_key\x18\x07 \x01(\tB\x07\n\x05input\"N\n\x14PredictStreamRequest\x12\x36\n\x08requests\x18\x01 \x03(\x0b\x32$.hydrazoo.predict.v1.StreamedRequest\"g\n\x0fStreamedRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x34\n\x07request\x18\x02 \x01(\x0b\x32#.hydrazoo.predict.v1.PredictRequest\x12\x12\n\ntimeout_us\x18\x03 \x01(\x04\"M\n\x15PredictStreamResponse\x12\x34\n\x07\x61nswers\x18\x01 \x03(\x0b\x32#.hydrazoo.predict.v1.StreamedAnswer\"\x96\x01\n\x0eStreamedAnswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x38\n\x08response\x18\x02 \x01(\x0b\x32$.hydrazoo.predict.v1.PredictResponseH\x00\x12\x33\n\x05\x65rror\x18\x03 \x01(\x0b\x32\".hydrazoo.predict.v1.StreamedErrorH\x00\x42\t\n\x07outcome\"V\n\rStreamedError\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\r\"J\n\x0cHeadSelector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x06number\x18\x02 \x01(\rH\x00\x12\x0f\n\x05\x61lias\x18\x03 \x01(\tH\x00\x42\t\n\x07version\";\n\x0bTensorInput\x12,\n\x07tensors\x18\x01 \x03(\x0b\x32\x1b.hydrazoo.predict.v1.Tensor\"B\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"s\n\x0fPredictResponse\x12\x34\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1f.hydrazoo.predict.v1.Prediction\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x16\n\x0eserver_time_us\x18\x03 \x01(\x04\"\xa6\x03\n\nPrediction\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\x32\n\x07version\x18\x02 \x01(\x0b\x32!.hydrazoo.predict.v1.ModelVersion\x12=\n\x0e\x63lassification\x18\x03 \x01(\x0b\x32#.hydrazoo.predict.v1.ClassificationH\x00\x12\x35\n\nmultilabel\x18\x04 \x01(\x0b\x32\x1f.hydrazoo.predict.v1.MultilabelH\x00\x12\x35\n\nregression\x18\x05 \x01(\x0b\x32\x1f.hydrazoo.predict.v1.RegressionH\x00\x12/\n\x07tagging\x18\x06 \x01(\x0b\x32\x1c.hydrazoo.predict.v1.TaggingH\x00\x12\x33\n\tembedding\x18\x07 \x01(\x0b\x32\x1e.hydrazoo.predict.v1.EmbeddingH\x00\x12\x39\n\x0csegmentation\x18\x08 \x01(\x0b\x32!.hydrazoo.predict.v1.SegmentationH\x00\x42\x08\n\x06\x61nswer\"R\n\x0cModelVersion\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x13\n\x0b\x61lias_epoch\x18\x04 \x01(\x04\"P\n\x0e\x43lassification\x12\r\n\x05label\x18\x01 \x01(\t\x12/\n\x06scores\x18\x02 \x03(\x0b\x32\x1f.hydrazoo.predict.v1.LabelScore\"M\n\nMultilabel\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12/\n\x06scores\x18\x02 \x03(\x0b\x32\x1f.hydrazoo.predict.v1.LabelScore\"*\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"6\n\nRegression\x12\r\n\x05value\x18\x01 \x01(\x02\x12\x0b\n\x03low\x18\x02 \x01(\x02\x12\x0c\n\x04high\x18\x03 \x01(\x02\"3\n\x07Tagging\x12(\n\x05spans\x18\x01 \x03(\x0b\x32\x19.hydrazoo.predict.v1.Span\"N\n\x04Span\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0b\n\x03\x65nd\x18\x03 \x01(\r\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x02\"\x1b\n\tEmbedding\x12\x0e\n\x06vector\x18\x01 \x03(\x02\"p\n\x0cSegmentation\x12\x10\n\x08mask_png\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12/\n\x06shares\x18\x04 \x03(\x0b\x32\x1f.hydrazoo.predict.v1.LabelShare\"*\n\nLabelShare\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x02*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x11\n\rPRIORITY_HIGH\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x10\n\x0cPRIORITY_LOW\x10\x03\x32\xd2\x01\n\x0ePredictService\x12T\n\x07Predict\x12#.hydrazoo.predict.v1.PredictRequest\x1a$.hydrazoo.predict.v1.PredictResponse\x12j\n\rPredictStream\x12).hydrazoo.predict.v1.PredictStreamRequest\x1a*.hydrazoo.predict.v1.PredictStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!hydrazoo/predict/v1/predict.proto\x12\x13hydrazoo.predict.v1\"\xfb\x01\n\x0ePredictRequest\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x33\n\x07tensors\x18\x03 \x01(\x0b\x32 .hydrazoo.predict.v1.TensorInputH\x00\x12\x30\n\x05heads\x18\x04 \x03(\x0b\x32!.hydrazoo.predict.v1.HeadSelector\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12/\n\x08priority\x18\x06 \x01(\x0e\x32\x1d.hydrazoo.predict.v1.Priority\x12\x13\n\x0brouting_key\x18\x07 \x01(\tB\x07\n\x05input\"N\n\x14PredictStreamRequest\x12\x36\n\x08requests\x18\x01 \x03(\x0b\x32$.hydrazoo.predict.v1.StreamedRequest\"g\n\x0fStreamedRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x34\n\x07request\x18\x02 \x01(\x0b\x32#.hydrazoo.predict.v1.PredictRequest\x12\x12\n\ntimeout_us\x18\x03 \x01(\x04\"M\n\x15PredictStreamResponse\x12\x34\n\x07\x61nswers\x18\x01 \x03(\x0b\x32#.hydrazoo.predict.v1.StreamedAnswer\"\x96\x01\n\x0eStreamedAnswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x38\n\x08response\x18\x02 \x01(\x0b\x32$.hydrazoo.predict.v1.PredictResponseH\x00\x12\x33\n\x05\x65rror\x18\x03 \x01(\x0b\x32\".hydrazoo.predict.v1.StreamedErrorH\x00\x42\t\n\x07outcome\"V\n\rStreamedError\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\r\"J\n\x0cHeadSelector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x06number\x18\x02 \x01(\rH\x00\x12\x0f\n\x05\x61lias\x18\x03 \x01(\tH\x00\x42\t\n\x07version\";\n\x0bTensorInput\x12,\n\x07tensors\x18\x01 \x03(\x0b\x32\x1b.hydrazoo.predict.v1.Tensor\"B\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"s\n\x0fPredictResponse\x12\x34\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1f.hydrazoo.predict.v1.Prediction\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x16\n\x0eserver_time_us\x18\x03 \x01(\x04\"\xd0\x03\n\nPrediction\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\x32\n\x07version\x18\x02 \x01(\x0b\x32!.hydrazoo.predict.v1.ModelVersion\x12=\n\x0e\x63lassification\x18\x03 \x01(\x0b\x32#.hydrazoo.predict.v1.ClassificationH\x00\x12\x35\n\nmultilabel\x18\x04 \x01(\x0b\x32\x1f.hydrazoo.predict.v1.MultilabelH\x00\x12\x35\n\nregression\x18\x05 \x01(\x0b\x32\x1f.hydrazoo.predict.v1.RegressionH\x00\x12/\n\x07tagging\x18\x06 \x01(\x0b\x32\x1c.hydrazoo.predict.v1.TaggingH\x00\x12\x33\n\tembedding\x18\x07 \x01(\x0b\x32\x1e.hydrazoo.predict.v1.EmbeddingH\x00\x12\x39\n\x0csegmentation\x18\x08 \x01(\x0b\x32!.hydrazoo.predict.v1.SegmentationH\x00\x12\x18\n\x0buncertainty\x18\x0f \x01(\x02H\x01\x88\x01\x01\x42\x08\n\x06\x61nswerB\x0e\n\x0c_uncertainty\"R\n\x0cModelVersion\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x13\n\x0b\x61lias_epoch\x18\x04 \x01(\x04\"P\n\x0e\x43lassification\x12\r\n\x05label\x18\x01 \x01(\t\x12/\n\x06scores\x18\x02 \x03(\x0b\x32\x1f.hydrazoo.predict.v1.LabelScore\"M\n\nMultilabel\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12/\n\x06scores\x18\x02 \x03(\x0b\x32\x1f.hydrazoo.predict.v1.LabelScore\"*\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"6\n\nRegression\x12\r\n\x05value\x18\x01 \x01(\x02\x12\x0b\n\x03low\x18\x02 \x01(\x02\x12\x0c\n\x04high\x18\x03 \x01(\x02\"3\n\x07Tagging\x12(\n\x05spans\x18\x01 \x03(\x0b\x32\x19.hydrazoo.predict.v1.Span\"N\n\x04Span\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0b\n\x03\x65nd\x18\x03 \x01(\r\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x02\"\x1b\n\tEmbedding\x12\x0e\n\x06vector\x18\x01 \x03(\x02\"p\n\x0cSegmentation\x12\x10\n\x08mask_png\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12/\n\x06shares\x18\x04 \x03(\x0b\x32\x1f.hydrazoo.predict.v1.LabelShare\"*\n\nLabelShare\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x02*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x11\n\rPRIORITY_HIGH\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x10\n\x0cPRIORITY_LOW\x10\x03\x32\xd2\x01\n\x0ePredictService\x12T\n\x07Predict\x12#.hydrazoo.predict.v1.PredictRequest\x1a$.hydrazoo.predict.v1.PredictResponse\x12j\n\rPredictStream\x12).hydrazoo.predict.v1.PredictStreamRequest\x1a*.hydrazoo.predict.v1.PredictStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hydrazoo.predict.v1.predict_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRIORITY']._serialized_start=2229
-  _globals['_PRIORITY']._serialized_end=2323
+  _globals['_PRIORITY']._serialized_start=2271
+  _globals['_PRIORITY']._serialized_end=2365
   _globals['_PREDICTREQUEST']._serialized_start=59
   _globals['_PREDICTREQUEST']._serialized_end=310
   _globals['_PREDICTSTREAMREQUEST']._serialized_start=312
@@ -54,27 +54,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTRESPONSE']._serialized_start=1022
   _globals['_PREDICTRESPONSE']._serialized_end=1137
   _globals['_PREDICTION']._serialized_start=1140
-  _globals['_PREDICTION']._serialized_end=1562
-  _globals['_MODELVERSION']._serialized_start=1564
-  _globals['_MODELVERSION']._serialized_end=1646
-  _globals['_CLASSIFICATION']._serialized_start=1648
-  _globals['_CLASSIFICATION']._serialized_end=1728
-  _globals['_MULTILABEL']._serialized_start=1730
-  _globals['_MULTILABEL']._serialized_end=1807
-  _globals['_LABELSCORE']._serialized_start=1809
-  _globals['_LABELSCORE']._serialized_end=1851
-  _globals['_REGRESSION']._serialized_start=1853
-  _globals['_REGRESSION']._serialized_end=1907
-  _globals['_TAGGING']._serialized_start=1909
-  _globals['_TAGGING']._serialized_end=1960
-  _globals['_SPAN']._serialized_start=1962
-  _globals['_SPAN']._serialized_end=2040
-  _globals['_EMBEDDING']._serialized_start=2042
-  _globals['_EMBEDDING']._serialized_end=2069
-  _globals['_SEGMENTATION']._serialized_start=2071
-  _globals['_SEGMENTATION']._serialized_end=2183
-  _globals['_LABELSHARE']._serialized_start=2185
-  _globals['_LABELSHARE']._serialized_end=2227
-  _globals['_PREDICTSERVICE']._serialized_start=2326
-  _globals['_PREDICTSERVICE']._serialized_end=2536
+  _globals['_PREDICTION']._serialized_end=1604
+  _globals['_MODELVERSION']._serialized_start=1606
+  _globals['_MODELVERSION']._serialized_end=1688
+  _globals['_CLASSIFICATION']._serialized_start=1690
+  _globals['_CLASSIFICATION']._serialized_end=1770
+  _globals['_MULTILABEL']._serialized_start=1772
+  _globals['_MULTILABEL']._serialized_end=1849
+  _globals['_LABELSCORE']._serialized_start=1851
+  _globals['_LABELSCORE']._serialized_end=1893
+  _globals['_REGRESSION']._serialized_start=1895
+  _globals['_REGRESSION']._serialized_end=1949
+  _globals['_TAGGING']._serialized_start=1951
+  _globals['_TAGGING']._serialized_end=2002
+  _globals['_SPAN']._serialized_start=2004
+  _globals['_SPAN']._serialized_end=2082
+  _globals['_EMBEDDING']._serialized_start=2084
+  _globals['_EMBEDDING']._serialized_end=2111
+  _globals['_SEGMENTATION']._serialized_start=2113
+  _globals['_SEGMENTATION']._serialized_end=2225
+  _globals['_LABELSHARE']._serialized_start=2227
+  _globals['_LABELSHARE']._serialized_end=2269
+  _globals['_PREDICTSERVICE']._serialized_start=2368
+  _globals['_PREDICTSERVICE']._serialized_end=2578
 # @@protoc_insertion_point(module_scope)

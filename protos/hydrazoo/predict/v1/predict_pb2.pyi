@@ -119,7 +119,7 @@ class PredictResponse(_message.Message):
     def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., request_id: _Optional[str] = ..., server_time_us: _Optional[int] = ...) -> None: ...
 
 class Prediction(_message.Message):
-    __slots__ = ("head", "version", "classification", "multilabel", "regression", "tagging", "embedding", "segmentation")
+    __slots__ = ("head", "version", "classification", "multilabel", "regression", "tagging", "embedding", "segmentation", "uncertainty")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +128,7 @@ class Prediction(_message.Message):
     TAGGING_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     SEGMENTATION_FIELD_NUMBER: _ClassVar[int]
+    UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
     head: str
     version: ModelVersion
     classification: Classification
@@ -136,7 +137,8 @@ class Prediction(_message.Message):
     tagging: Tagging
     embedding: Embedding
     segmentation: Segmentation
-    def __init__(self, head: _Optional[str] = ..., version: _Optional[_Union[ModelVersion, _Mapping]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., multilabel: _Optional[_Union[Multilabel, _Mapping]] = ..., regression: _Optional[_Union[Regression, _Mapping]] = ..., tagging: _Optional[_Union[Tagging, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ...) -> None: ...
+    uncertainty: float
+    def __init__(self, head: _Optional[str] = ..., version: _Optional[_Union[ModelVersion, _Mapping]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., multilabel: _Optional[_Union[Multilabel, _Mapping]] = ..., regression: _Optional[_Union[Regression, _Mapping]] = ..., tagging: _Optional[_Union[Tagging, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ..., uncertainty: _Optional[float] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("number", "digest", "alias", "alias_epoch")
