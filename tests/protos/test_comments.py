@@ -24,8 +24,10 @@ def parts(message: Any, path: tuple[int, ...], name: str) -> Any:
     yield path, name
     for index, field in enumerate(message.field):
         yield (*path, 2, index), f"{name}.{field.name}"
+    made_up = {field.oneof_index for field in message.field if field.proto3_optional}  # by the compiler
     for index, oneof in enumerate(message.oneof_decl):
-        yield (*path, 8, index), f"{name}.{oneof.name}"
+        if index not in made_up:
+            yield (*path, 8, index), f"{name}.{oneof.name}"
     for index, nested in enumerate(message.nested_type):
         if not nested.options.map_entry:
             yield from parts(nested, (*path, 3, index), f"{name}.{nested.name}")
