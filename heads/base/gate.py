@@ -9,12 +9,13 @@ from zoo.suggest import did_you_mean
 __all__ = ["check_gate"]
 
 
-def check_gate(head: Head, metrics: Metrics) -> GateResult:
+def check_gate(head: Head, metrics: Metrics, *, readings: int = 0) -> GateResult:
     """Compare metrics with the bounds of the head's gate.
 
     Args:
         head: whose gate.
         metrics: on the test split.
+        readings: how often its labels were read since they changed, told with a refusal; 0 if nobody counted.
 
     Returns:
         The bounds and what was reached.
@@ -32,6 +33,7 @@ def check_gate(head: Head, metrics: Metrics) -> GateResult:
             f"{head.name!r} is below its gate and was not published:\n{lines}\n"
             "Look at the examples of these slices, then improve the training labels or the recipe. "
             "The test split is for the gate alone: do not tune on it."
+            + (f" This was reading {readings} of it since it last changed." if readings else "")
         )
     return result
 

@@ -6,27 +6,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-import torch
+from torch import Tensor
 
+from heads.base.bench import Bench
 from heads.base.declaration import Multilabel
-from heads.base.features import features_of
 from heads.base.gate import check_gate
 from heads.base.ingredients import Ingredients
 from heads.base.metrics import measure_slices
-from heads.base.modules import HeadStage, make_head
+from heads.base.network import Network
 from heads.base.parity import exported_from, prove_parity
 from heads.base.phases import Phases
-from heads.base.prefix import FrozenPrefix
+from heads.base.readings import read_test_split
 from heads.base.targets import answer_of, best_thresholds
-from heads.base.threads import one_thread, workers
-from heads.base.training import Encoded, answers_of, encode, outputs_of, train_head
+from heads.base.training import Encoded, EpochProgress, answers_of, encode, outputs_of, train_head
 from heads.base.variants import judge_variants, variant_tolerances
 from zoo import Zoo
-from zoo.errors import InvalidInput, InvalidLabels
 from zoo.export import ExportedStage, ParityBench, export_stage
 from zoo.labels import Example
 from zoo.manifest import Answer, Format, GateResult, Metrics, Parity, Signature, StageRef, VersionManifest
-from zoo.preprocessing import Preprocessor, Row, load_preprocessor
+from zoo.preprocessing import Row
 
 __all__ = ["make_version"]
 
@@ -49,9 +47,9 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
         ParityMissed: an export is too far from the torch model.
     """
     with phases.phase("prepare"):
-        bench = _Bench(zoo, ingredients, phases)
+        bench = Bench(zoo, ingredients, phases)
     head, answer = _train(bench, ingredients, phases)
-    judged = _judge(bench, ingredients, head, answer, phases)
+    judged = _judge(zoo, bench, ingredients, head, answer, by=by, phases=phases)
     with phases.phase("export"):
         exported = export_stage(head, example=bench.example(judged.rows), grouped=True)
     with phases.phase("parity"):
@@ -83,51 +81,7 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
     )
 
 
-class _Bench:
-    """The frozen part of the path and its preprocessing, set up once: examples in, encoded splits out."""
-
-    def __init__(self, zoo: Zoo, ingredients: Ingredients, phases: Phases) -> None:
-        manifest = ingredients.backbone.manifest
-        self.preprocessor: Preprocessor = load_preprocessor(manifest.preprocessing, zoo.blobs.get)
-        stages = [zoo.stage(stage.digest) for stage in manifest.stages]
-        count = len(ingredients.shared)
-        self.prefix = FrozenPrefix(ingredients.backbone, stages, count, self.preprocessor.declared)
-        self._zoo = zoo
-        self._labels = ingredients.labels
-        self._phases = phases
-
-    def rows(self, examples: Sequence[Example]) -> list[Row]:
-        return [self._row(example) for example in examples]
-
-    def features(self, rows: Sequence[Row]) -> list[dict[str, np.ndarray]]:
-        with self._phases.phase("features"), one_thread():
-            return features_of(
-                rows,
-                prefix=self.prefix,
-                preprocessor=self.preprocessor,
-                cache=self._zoo.features,
-                workers=workers(),
-                on_rows=self._phases.at,
-            )
-
-    def example(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        """Return what the head reads, for its longest row: something to trace the head with."""
-        longest = max(rows, key=lambda row: row.length)
-        return {name: torch.from_numpy(array)[None] for name, array in self.features([longest])[0].items()}
-
-    def _row(self, example: Example) -> Row:
-        if example.image and not self._zoo.blobs.has(example.image):
-            raise InvalidLabels(
-                f"{self._labels.path}: the image of {example.id!r} is not in the zoo: there is no blob "
-                f"{example.image!r}. `zoo.blobs.put` its bytes there, and write the digest that it returns."
-            )
-        try:
-            return self.preprocessor(self._zoo.blobs.get(example.image) if example.image else example.text)
-        except InvalidInput as error:
-            raise InvalidLabels(f"{self._labels.path}: the input of {example.id!r} is refused. {error}") from error
-
-
-def _train(bench: _Bench, ingredients: Ingredients, phases: Phases) -> tuple[HeadStage, Answer]:
+def _train(bench: Bench, ingredients: Ingredients, phases: Phases) -> tuple[HeadStage, Answer]:
     """Train on the train split, and choose weights and thresholds on the valid split."""
     declared, recipe = ingredients.package.head, ingredients.recipe
     splits = ingredients.labels.for_training()
@@ -140,13 +94,13 @@ def _train(bench: _Bench, ingredients: Ingredients, phases: Phases) -> tuple[Hea
             lambda: make_head(declared, recipe, bench.prefix.available),
             lambda head: (encode(head, *prepared[0]), encode(head, *prepared[1])),
             recipe,
-            on_epoch=lambda epoch, _score: phases.at(epoch, recipe.epochs),
+            observers=(EpochProgress(phases.at),),
         )
     thresholds = _thresholds(head, valid) if isinstance(declared.task, Multilabel) else ()
     return head, answer_of(declared.task, thresholds)
 
 
-def _thresholds(head: HeadStage, valid: Encoded) -> tuple[float, ...]:
+def _thresholds(network: Network, valid: Encoded) -> tuple[float, ...]:
     scores_NC = np.stack([next(iter(values.values())) for values in outputs_of(head, valid)])
     return best_thresholds(scores_NC, np.stack([target.numpy() > 0 for target in valid.targets]))
 
@@ -162,22 +116,27 @@ class _Judged:
     gate: GateResult
 
 
-def _judge(bench: _Bench, ingredients: Ingredients, head: HeadStage, answer: Answer, phases: Phases) -> _Judged:
+def _judge(
+    zoo: Zoo, bench: Bench, ingredients: Ingredients, network: Network, answer: Answer, *, by: str, phases: Phases
+) -> _Judged:
     """Measure the head on the test split, which nothing was fitted to or chosen by, and hold it to its gate."""
-    examples = ingredients.labels.for_gate()
+    declared = ingredients.package.head
+    test = read_test_split(zoo, declared.name, ingredients.labels, by=by, reason="gate", build_key=ingredients.key)
+    phases.notes.append(test.told)
+    examples = test.examples
     rows = bench.rows(examples)
     features = bench.features(rows)
     with phases.phase("gate"):
         data = encode(head, examples, rows, features)
         metrics = measure_slices(head.task, examples, answers_of(answer, outputs_of(head, data), rows))
-        gate = check_gate(ingredients.package.head, metrics)
+        gate = check_gate(declared, metrics, readings=test.readings)
     return _Judged(examples=examples, rows=rows, answer=answer, metrics=metrics, gate=gate)
 
 
 def _prove(
-    bench: _Bench,
+    bench: Bench,
     ingredients: Ingredients,
-    head: HeadStage,
+    network: Network,
     exports: Sequence[ExportedStage],
     judged: _Judged,
     phases: Phases,

@@ -62,7 +62,7 @@ def test_version_records_parity_and_metrics_of_each_precision(zoo: Zoo, team: Te
         assert metrics.slices.keys() == manifest.metrics.slices.keys()
         assert 1e-9 < manifest.parity[form].max_abs_diff <= manifest.parity[form].tolerance
         assert manifest.parity[form].batch_sizes == (1, 3, 17)
-    assert done.notes == ()
+    assert done.notes == ("its test split was read once since it last changed",)
     assert zoo.verify() == []
 
 
@@ -95,7 +95,7 @@ def test_precision_that_is_not_good_enough_is_left_out_and_fp32_is_published(
     manifest = zoo.manifest(done.version)
     assert set(manifest.variants) == {"onnx-fp16"}
     assert set(manifest.parity) == {"onnx", "torchscript", "onnx-fp16"}
-    (note,) = done.notes
+    _, note = done.notes
     assert note.startswith("onnx-int8 is left out: its outputs are up to ")
     assert note.endswith(" from the torch model's; allowed is 1e-12.")
 
