@@ -12,10 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import InvalidInput, InvalidOutput
-from zoo.manifest import Answer, ClassifyAnswer, MultilabelAnswer, RegressAnswer, TagAnswer
+from zoo.manifest import (
+    Answer,
+    ClassifyAnswer,
+    EmbedAnswer,
+    MultilabelAnswer,
+    RegressAnswer,
+    SegmentAnswer,
+    TagAnswer,
+)
+from zoo.masks import Mask
 from zoo.preprocessing.row import Row
 
-__all__ = ["Classification", "Decoded", "Multilabel", "Regression", "Span", "Tagging", "decode"]
+__all__ = [
+    "Classification",
+    "Decoded",
+    "Embedding",
+    "Multilabel",
+    "Regression",
+    "Segmentation",
+    "Span",
+    "Tagging",
+    "decode",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +95,22 @@ class Tagging:
     spans: tuple[Span, ...]
 
 
-Decoded = Classification | Multilabel | Regression | Tagging
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    """The place of an input among others: a vector of length 1, near to those of what is alike."""
+
+    vector: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmentation:
+    """A label for each pixel, and which share of the pixels each label has, in the order that the mask counts in."""
+
+    mask: Mask
+    shares: Mapping[str, float]
+
+
+Decoded = Classification | Multilabel | Regression | Tagging | Embedding | Segmentation
 """A typed answer."""
 
 
@@ -85,7 +119,8 @@ def decode(answer: Answer, outputs: Mapping[str, NDArray[Any]], row: Row) -> Dec
 
     Args:
         answer: how to read them, from the manifest.
-        outputs: by name, without the N axis, and with T cut to ``row.length``: (C,), (1,) or (T, K) float32.
+        outputs: by name, without the N axis, and with T cut to ``row.length``: (C,), (1,), (T, K), (D,) or (C, H, W)
+            float32.
         row: the input that they belong to.
 
     Raises:
@@ -103,6 +138,10 @@ def decode(answer: Answer, outputs: Mapping[str, NDArray[Any]], row: Row) -> Dec
             return Regression(value=values.item(), low=answer.low, high=answer.high, uncertainty=unsure)
         case TagAnswer():
             return _tagging(answer, values, row)
+        case EmbedAnswer():
+            return Embedding(vector=tuple(values.tolist()))
+        case SegmentAnswer():
+            return _segmentation(answer, values)
 
 
 def _finite(outputs: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
@@ -135,6 +174,11 @@ def _multilabel(answer: MultilabelAnswer, scores_C: NDArray[Any], uncertainty: f
     reached_C = scores_C >= np.asarray(answer.thresholds, scores_C.dtype)
     labels = tuple(label for label, reached in zip(answer.labels, reached_C, strict=True) if reached)
     return Multilabel(labels=labels, scores=_scores(answer.labels, scores_C), uncertainty=uncertainty)
+
+
+def _segmentation(answer: SegmentAnswer, scores_CHW: NDArray[Any]) -> Segmentation:
+    mask = Mask.of(scores_CHW.argmax(axis=0).astype(np.uint8))
+    return Segmentation(mask=mask, shares=mask.shares(answer.labels))
 
 
 def _tagging(answer: TagAnswer, scores_TK: NDArray[Any], row: Row) -> Tagging:

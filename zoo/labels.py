@@ -8,6 +8,7 @@ import codecs
 import difflib
 import itertools
 import json
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,11 +19,13 @@ from typing import Any, Literal, cast
 from zoo.digest import digest_bytes, digest_json
 from zoo.errors import InvalidLabels
 from zoo.manifest import LabelsCommit
+from zoo.masks import Mask
 
 __all__ = [
     "Example",
     "LabelSet",
     "Labels",
+    "MaskRef",
     "Span",
     "Split",
     "Target",
@@ -37,8 +40,9 @@ Split = Literal["train", "valid", "test"]
 
 _SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 _INPUT_KEYS = ("text", "image")
-_TARGET_KEYS = ("label", "labels", "value", "spans")
+_TARGET_KEYS = ("label", "labels", "value", "spans", "mask")
 _COMMON_KEYS = ("split", "slices")
+_DIGEST = re.compile(r"^[0-9a-f]{64}$")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,8 +54,19 @@ class Span:
     label: str
 
 
-Target = str | tuple[str, ...] | float | tuple[Span, ...]
-"""What an example should be answered with: a label, labels, a value or spans."""
+@dataclass(frozen=True, slots=True)
+class MaskRef:
+    """A mask by the digest of its PNG file in the blob store, where bytes live."""
+
+    digest: str
+
+
+Target = str | tuple[str, ...] | float | tuple[Span, ...] | MaskRef | Mask | tuple[float, ...]
+"""What an example should be answered with: a label, labels, a value, spans or a mask.
+
+A file names a mask; ``Mask`` is what it is once it was read. Numbers are what a head that embeds answers with, in the
+place of a label.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +79,7 @@ class Example:
         image: digest of the encoded image in the blob store, or ``""`` if the input is a text.
         split: which part of the work may see it.
         slices: named subsets that it belongs to, for metrics.
-        kind: the key of the target: ``label``, ``labels``, ``value`` or ``spans``.
+        kind: the key of the target: ``label``, ``labels``, ``value``, ``spans`` or ``mask``.
         target: the answer that is wanted, of the type that ``kind`` says.
     """
 
@@ -294,6 +309,8 @@ def _parse_target(kind: str, value: Any, text: str, where: str) -> Target:
         return _parse_names(value, kind, where)
     if kind == "spans":
         return _parse_spans(value, text, where)
+    if kind == "mask":
+        return _parse_mask(value, text, where)
     if kind == "label":
         if not isinstance(value, str) or not value:
             raise InvalidLabels(f"{where}: 'label' is {value!r}; expected a name.")
@@ -301,6 +318,16 @@ def _parse_target(kind: str, value: Any, text: str, where: str) -> Target:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidLabels(f"{where}: 'value' is {value!r}; expected a number.")
     return float(value)
+
+
+def _parse_mask(value: Any, text: str, where: str) -> MaskRef:
+    if text:
+        raise InvalidLabels(f"{where}: 'mask' is the target of an image, and the input is a text.")
+    if not isinstance(value, str) or not _DIGEST.match(value):
+        raise InvalidLabels(
+            f"{where}: 'mask' is {value!r}; expected the digest of a PNG file in the zoo, 64 hexadecimal digits."
+        )
+    return MaskRef(value)
 
 
 def _parse_spans(value: Any, text: str, where: str) -> tuple[Span, ...]:
@@ -329,11 +356,12 @@ def _parse_span(item: Any, text: str, where: str) -> Span:
 
 
 def labels_in(target: Target) -> set[str]:
-    """Return the labels that occur in a target; a value has none."""
+    """Return the labels that a target names; a value has none, and a mask names its own only once it was read."""
     if isinstance(target, str):
         return {target}
     if isinstance(target, tuple):
-        return {item.label if isinstance(item, Span) else item for item in target}
+        named = (item.label if isinstance(item, Span) else item for item in target)
+        return {name for name in named if isinstance(name, str)}
     return set()
 
 

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from zoo.blobs import BlobStore
 from zoo.errors import Corrupt, NotFound
-from zoo.manifest import BackboneManifest, Preprocessing, Record, StageManifest, StageRef, VersionManifest
+from zoo.manifest import BackboneManifest, Preprocessing, StageManifest, StageRef, VersionManifest
 from zoo.publishing import needed_blobs
+from zoo.record import Record
 from zoo.registry.records import BackboneRow, Problem, Version
 from zoo.registry.registry import Registry
 

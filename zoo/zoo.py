@@ -10,8 +10,9 @@ from sqlalchemy import URL
 from zoo.blobs import BlobStore
 from zoo.errors import IncompatibleSchema, InvalidConfig, InvalidManifest, InvalidReference, NotFound, Unavailable
 from zoo.features import FeatureCache
-from zoo.manifest import BackboneManifest, Record, StageManifest, StageRef, VersionManifest
+from zoo.manifest import BackboneManifest, StageManifest, StageRef, VersionManifest
 from zoo.publishing import check_version, needed_blobs
+from zoo.record import Record
 from zoo.references import Reference, check_alias, parse_reference
 from zoo.registry.engine import bring_up_to_date, check_schema, make_engine, no_zoo
 from zoo.registry.records import (

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.answers import Classification, Multilabel, Regression, Span, Tagging, decode
+from zoo.answers import Classification, Embedding, Multilabel, Regression, Segmentation, Span, Tagging, decode
 from zoo.errors import InvalidInput, InvalidOutput
-from zoo.manifest import ClassifyAnswer, MultilabelAnswer, RegressAnswer, TagAnswer
+from zoo.manifest import ClassifyAnswer, EmbedAnswer, MultilabelAnswer, RegressAnswer, SegmentAnswer, TagAnswer
 from zoo.preprocessing import Row
 
 LABELS = ("person", "city")
@@ -190,3 +190,16 @@ def test_a_word_is_labelled_as_a_whole_by_the_mean_of_its_tokens() -> None:
     mostly_not = np.concatenate([probabilities(["O", "O"], 0.9), probabilities(["B-city", "O"], 0.8)])
     answer = decode(TagAnswer(labels=LABELS), {"scores_NTK": mostly_not}, row("Szymbora lost", offsets))
     assert answer == Tagging(spans=())
+
+
+def test_a_vector_is_answered_as_it_is() -> None:
+    vector_D = np.array([0.6, -0.8], np.float32)
+    assert decode(EmbedAnswer(dim=2), {"vectors_ND": vector_D}, BARE) == Embedding(vector=tuple(vector_D.tolist()))
+
+
+def test_a_pixel_has_its_likeliest_label_and_every_label_its_share() -> None:
+    scores_CHW = np.array([[[0.9, 0.2, 0.4]], [[0.1, 0.7, 0.3]], [[0.0, 0.1, 0.3]]], np.float32)
+    answer = decode(SegmentAnswer(labels=("ground", "glyph", "dirt")), {"scores_NCHW": scores_CHW}, BARE)
+    assert isinstance(answer, Segmentation)
+    assert answer.mask.array.tolist() == [[0, 1, 0]]
+    assert list(answer.shares.items()) == [("ground", 2 / 3), ("glyph", 1 / 3), ("dirt", 0.0)]

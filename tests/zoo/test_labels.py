@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.errors import InvalidLabels
-from zoo.labels import Span, git_commit_of, parse_labels, read_labels
+from zoo.labels import MaskRef, Span, git_commit_of, labels_in, parse_labels, read_labels
 
 
 def line(number: int, split: str = "train", **changes: Any) -> dict[str, Any]:
@@ -55,6 +55,29 @@ def test_each_kind_of_target_becomes_a_value(key: str, value: Any, target: Any) 
     examples = parse_labels(encoded(make(1, "train"), make(2, "valid"), make(3, "test")), where="f")
     assert examples[0].kind == key
     assert examples[0].target == target
+
+
+DIGEST = "0a" * 32
+
+
+def masked(number: int, split: str = "train", **changes: Any) -> dict[str, Any]:
+    values = {"id": f"x-{number}", "image": f"{number:064}", "split": split, "slices": [], "mask": DIGEST}
+    return {**values, **changes}
+
+
+def test_a_mask_is_named_by_its_digest_and_names_no_label_before_it_is_read() -> None:
+    target = parse_labels(encoded(masked(1), masked(2, "valid"), masked(3, "test")), where="f")[0].target
+    assert target == MaskRef(DIGEST)
+    assert labels_in(target) == set()
+
+
+def test_a_mask_that_is_no_digest_or_belongs_to_a_text_is_refused() -> None:
+    for broken in ("mask.png", DIGEST.upper(), 7):
+        with pytest.raises(InvalidLabels, match=r"f:1: 'mask' is .* expected the digest of a PNG file"):
+            parse_labels(encoded(masked(1, mask=broken)), where="f")
+    of_a_text = {"id": "x-1", "text": "a glyph", "split": "train", "slices": [], "mask": DIGEST}
+    with pytest.raises(InvalidLabels, match="'mask' is the target of an image"):
+        parse_labels(encoded(of_a_text), where="f")
 
 
 def test_span_offsets_are_code_points() -> None:

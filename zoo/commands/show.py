@@ -78,6 +78,8 @@ def _answer(manifest: VersionManifest) -> str:
     answer = manifest.answer
     if answer.kind == "regress":
         return f"regress, a value from {answer.low:g} to {answer.high:g}"
+    if answer.kind == "embed":
+        return f"embed, a vector of {answer.dim} numbers and length 1"
     return f"{answer.kind}: {', '.join(answer.labels)}"
 
 

@@ -13,7 +13,7 @@ from zoo.manifest import ImagePreprocessing, TensorSpec
 from zoo.preprocessing.row import Raw, Row, digest_image, digest_tensors
 from zoo.preprocessing.tensor import check_tensors, describe_raw
 
-__all__ = ["MAX_PIXELS", "ImagePreprocessor"]
+__all__ = ["MAX_PIXELS", "ImagePreprocessor", "framed"]
 
 MAX_PIXELS = 64_000_000
 """An image of more pixels, as sent or once resized, is refused before they are allocated (192 MB as RGB)."""
@@ -49,37 +49,53 @@ class ImagePreprocessor:
         raise InvalidInput(f"This model takes {wanted}; got {describe_raw(raw)}.")
 
     def _pixels(self, data: bytes) -> NDArray[np.float32]:
-        image = self._crop(self._resize(_decode(data)))
+        image = framed(_decode(data), self.spec, _RESAMPLING[self.spec.interpolation])
         pixels_HWC = np.asarray(image, np.float32) / np.float32(255)
         pixels_CHW: NDArray[np.float32] = np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))
         return (pixels_CHW - self._mean) / self._std
 
-    def _resize(self, image: Image.Image) -> Image.Image:
-        shorter, longer = sorted(image.size)
-        size = self.spec.resize_shorter
-        resized_longer = int(size * longer / shorter)
-        if size * resized_longer > MAX_PIXELS:
-            raise Undecodable(
-                f"The image is {image.width} × {image.height} pixels; with its shorter side resized to {size} it "
-                f"would have more than {MAX_PIXELS:,}. Crop it to what matters before sending it."
-            )
-        wide = image.width > image.height
-        new_size = (resized_longer, size) if wide else (size, resized_longer)
-        return image.resize(new_size, _RESAMPLING[self.spec.interpolation])
 
-    def _crop(self, image: Image.Image) -> Image.Image:
-        # Halves round to even, as torchvision rounds them; where the crop is larger than the image it is padded
-        # with black, left and top getting the smaller half.
-        width, height = self.spec.width, self.spec.height
-        if width > image.width or height > image.height:
-            image = _pad(image, width, height)
-        left = round((image.width - width) / 2)
-        top = round((image.height - height) / 2)
-        return image.crop((left, top, left + width, top + height))
+def framed(image: Image.Image, spec: ImagePreprocessing, resampling: Image.Resampling, outside: int = 0) -> Image.Image:
+    """Return what a model sees of an image: its shorter side resized, and the centre cropped.
+
+    Args:
+        image: upright.
+        spec: the sizes.
+        resampling: how it is resized.
+        outside: the value of pixels that lie beyond its edges, where the crop is larger than the image.
+
+    Raises:
+        Undecodable: it is so long that, resized, it would have too many pixels.
+    """
+    return _crop(_resize(image, spec.resize_shorter, resampling), spec.width, spec.height, outside)
 
 
-def _pad(image: Image.Image, width: int, height: int) -> Image.Image:
-    canvas = Image.new("RGB", (max(width, image.width), max(height, image.height)))
+def _resize(image: Image.Image, size: int, resampling: Image.Resampling) -> Image.Image:
+    shorter, longer = sorted(image.size)
+    resized_longer = int(size * longer / shorter)
+    if size * resized_longer > MAX_PIXELS:
+        raise Undecodable(
+            f"The image is {image.width} × {image.height} pixels; with its shorter side resized to {size} it "
+            f"would have more than {MAX_PIXELS:,}. Crop it to what matters before sending it."
+        )
+    wide = image.width > image.height
+    new_size = (resized_longer, size) if wide else (size, resized_longer)
+    return image.resize(new_size, resampling)
+
+
+def _crop(image: Image.Image, width: int, height: int, outside: int) -> Image.Image:
+    # Halves round to even, as torchvision rounds them; where the crop is larger than the image it is padded, left and
+    # top getting the smaller half.
+    if width > image.width or height > image.height:
+        image = _pad(image, width, height, outside)
+    left = round((image.width - width) / 2)
+    top = round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def _pad(image: Image.Image, width: int, height: int, outside: int) -> Image.Image:
+    size = max(width, image.width), max(height, image.height)
+    canvas = Image.new(image.mode, size, outside)
     canvas.paste(image, ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2))
     return canvas
 
