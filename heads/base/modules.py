@@ -4,7 +4,7 @@ A head trains on logits and answers with probabilities or values; both come from
 never changes a row's answer: whatever looks at more than one token looks through the mask.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from backbone.stage import Stage, TensorDeclaration
 from heads.base.declaration import Head, Multilabel, Regress, Tag, Task
 from heads.base.errors import InvalidHead
+from heads.base.network import Layer, Network
 from heads.base.recipe import Recipe
 from zoo.manifest import TensorSpec
 
@@ -23,7 +24,7 @@ _FAR_BELOW = -1e4
 """Below every token value; finite, so that no exporter folds it to something else."""
 
 
-class HeadStage(Stage):
+class HeadStage(Stage, Network):
     """A head. ``reduce`` is what needs no weights, and is computed once before training.
 
     Args:
@@ -53,6 +54,10 @@ class HeadStage(Stage):
             return self.task.low + (self.task.high - self.task.low) * logits.sigmoid()
         return logits.sigmoid() if isinstance(self.task, Multilabel) else logits.softmax(dim=-1)
 
+    def layers(self) -> Sequence[Layer]:
+        """Return the head as one layer: all of it is trained at one learning rate."""
+        return (Layer(name="head", depth=0, parameters=tuple(self.parameters())),)
+
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the one declared output."""
         return (self.finish(self.logits(*self.reduce(*tensors))),)
@@ -73,7 +78,7 @@ class PooledHead(HeadStage):
         self.pool = recipe.pool
         size = int(inputs[0].shape[1 if inputs[0].name == "features_NCHW" else 2])
         self.width = size * (2 if self.pool == "mean_max" else 1)
-        self.layers = _layers(self.width, recipe, len(task.labels) or 1)
+        self.scores = _layers(self.width, recipe, len(task.labels) or 1)
         self.architecture = _architecture("pooled", task, {"pool": self.pool, "hidden": recipe.hidden})
 
     def reduce(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -86,7 +91,7 @@ class PooledHead(HeadStage):
 
     def logits(self, *reduced: Tensor) -> Tensor:
         """Return (N, C) scores of (N, D) vectors."""
-        scores_NC: Tensor = self.layers(reduced[0])
+        scores_NC: Tensor = self.scores(reduced[0])
         return scores_NC
 
 

@@ -9,7 +9,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from heads.base.errors import InvalidRecipe
 from zoo.suggest import did_you_mean
 
-__all__ = ["Recipe", "parse_recipe", "read_recipe"]
+__all__ = ["Augmentation", "Recipe", "parse_recipe", "read_recipe"]
+
+Augmentation = Literal[
+    "ColorJitter",
+    "GaussianBlur",
+    "GaussianNoise",
+    "RandomAffine",
+    "RandomErasing",
+    "RandomGrayscale",
+    "RandomHorizontalFlip",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomResizedCrop",
+    "RandomRotation",
+    "RandomVerticalFlip",
+]
+"""Transforms of ``torchvision.transforms.v2`` that a recipe may ask for, by their names there."""
 
 
 class Recipe(BaseModel):
@@ -20,8 +36,36 @@ class Recipe(BaseModel):
     epochs: int = Field(default=60, ge=1, description="most passes over the training split")
     patience: int = Field(default=15, ge=1, description="epochs without a better validation score before it stops")
     batch_size: int = Field(default=32, ge=1, description="examples a step")
-    learning_rate: float = Field(default=1e-3, gt=0, le=100, description="peak of the one-cycle schedule")
+    accumulate: int = Field(default=1, ge=1, description="parts that a step's batch is computed in, to save memory")
+    learning_rate: float = Field(default=1e-3, gt=0, le=100, description="peak of the schedule")
+    schedule: Literal["one_cycle", "cosine", "constant"] = Field(
+        default="one_cycle", description="how the learning rate goes: up and down, down from its peak, or up and flat"
+    )
+    warm_up: float = Field(default=0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    layer_decay: float = Field(
+        default=1.0, gt=0, le=1, description="factor on the learning rate for each block between a layer and the head"
+    )
+    unfreeze_every: int = Field(
+        default=0, ge=0, description="epochs after which a further block is let go; 0 trains all from the start"
+    )
+    probe_epochs: int = Field(default=0, ge=0, description="epochs that train the head alone before all of it trains")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's")
+    decay_biases: bool = Field(default=True, description="whether weight decay is on biases and norms too")
+    clip_norm: float = Field(default=1.0, ge=0, description="largest norm of a step's gradient; 0 clips nothing")
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="decay, each step, of a moving average of the weights; 0 takes none"
+    )
+    swa: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the epochs, at the end, whose weights are averaged; 0 takes none"
+    )
+    mixup: float = Field(default=0.0, ge=0, description="alpha of the mixing of pairs of examples; 0 mixes nothing")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="what matrix products are computed in; losses, norms and weights stay in fp32"
+    )
+    token_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of tokens hidden from a tail in training")
+    augment: tuple[Augmentation, ...] = Field(
+        default=(), strict=False, description="transforms of images for a tail in training, by torchvision's names"
+    )
     pool: Literal["mean", "mean_max"] = Field(default="mean", description="how tokens become one vector")
     hidden: int = Field(default=0, ge=0, description="units of the hidden layer; 0 makes the head linear")
     context: int = Field(default=1, ge=0, description="tokens on each side that a tagging head looks at")

@@ -98,7 +98,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("changed", "rebuilds"),
     [
         ("backbone/text.py", True),
-        ("heads/base/training.py", True),
+        ("heads/base/training/loop.py", True),
         ("heads/base/commands/head.py", False),
         ("zoo/answers.py", True),
         ("zoo/export/parity.py", True),

@@ -14,7 +14,7 @@ from heads.base.losses import IGNORED, make_loss
 from heads.base.modules import HeadStage, make_head
 from heads.base.recipe import Recipe
 from heads.base.targets import best_thresholds, tag_tokens
-from heads.base.training import Encoded, encode, learning_rate_at, train_head
+from heads.base.training import Encoded, EpochRecord, Observer, encode, learning_rate_at, train_head
 from zoo.labels import Example, Span, Target
 from zoo.manifest import TensorSpec
 from zoo.preprocessing import Row
@@ -49,6 +49,14 @@ def train(task: Task, pair: tuple[Target, Target], recipe: Recipe, scale: float 
         return encode(stage, *data(task, pair * 24, 1, scale)), encode(stage, *data(task, pair * 8, 2))
 
     return train_head(lambda: make_head(head, recipe, AVAILABLE), split, recipe)
+
+
+class Scores(Observer):
+    def __init__(self, scores: list[float]) -> None:
+        self.scores = scores
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self.scores.append(record.watched)
 
 
 def bits(head: HeadStage) -> list[bytes]:
@@ -99,7 +107,7 @@ def test_training_stops_without_progress_and_keeps_the_best_epoch() -> None:
         lambda: make_head(head, recipe, AVAILABLE),
         lambda stage: (encode(stage, *shuffled), encode(stage, *data(MOOD, ("good", "bad") * 8, 2, 0))),
         recipe,
-        on_epoch=lambda _epoch, score: scores.append(score),
+        observers=(Scores(scores),),
     )
     assert trained.epochs == len(scores) < 200
     assert trained.epochs - trained.best_epoch == 3

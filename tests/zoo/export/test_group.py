@@ -104,8 +104,8 @@ def test_group_graph_declares_weights_by_name_with_an_axis_of_heads() -> None:
     assert shapes == {
         "tokens_NTD": ["N", "T", WIDTH],
         "mask_NT": ["N", "T"],
-        "weight:layers.1.bias": ["H", 3],
-        "weight:layers.1.weight": ["H", 3, WIDTH],
+        "weight:scores.1.bias": ["H", 3],
+        "weight:scores.1.weight": ["H", 3, WIDTH],
         "scores_NC": ["H", "N", 3],
     }
     assert stage.manifest.artifacts["onnx-group"].size_bytes < 8192

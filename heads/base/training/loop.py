@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,22 +16,23 @@ from torch.nn.utils.rnn import pad_sequence
 from heads.base.errors import TrainingFailed
 from heads.base.losses import IGNORED, Loss, make_loss
 from heads.base.metrics import measure, watched_score
-from heads.base.modules import HeadStage
+from heads.base.network import Network
 from heads.base.recipe import Recipe
 from heads.base.targets import answer_of, encode_target, found_target
 from heads.base.threads import one_thread
+from heads.base.training.checkpoint import Checkpoints
+from heads.base.training.observing import EpochRecord, Observer
 from zoo.labels import Example, Target
 from zoo.manifest import Answer
 from zoo.preprocessing import Row
 
 __all__ = ["Encoded", "Trained", "answers_of", "encode", "learning_rate_at", "outputs_of", "train_head"]
 
+Trainable = TypeVar("Trainable", bound=Network)
+
 _WARM_UP = 0.1
 _ROWS_AT_ONCE = 64
 _BATCHES_SORTED_TOGETHER = 8
-
-OnEpoch = Callable[[int, float], None]
-"""Told each epoch's number (from 1) and its validation score; for a progress bar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class Trained:
 
 
 def encode(
-    head: HeadStage, examples: Sequence[Example], rows: Sequence[Row], features: Sequence[Mapping[str, NDArray[Any]]]
+    head: Network, examples: Sequence[Example], rows: Sequence[Row], features: Sequence[Mapping[str, NDArray[Any]]]
 ) -> Encoded:
     """Prepare a split: reduce its features with the head's weightless part, and encode its targets.
 
@@ -78,19 +79,21 @@ def encode(
 
 
 def train_head(
-    make: Callable[[], HeadStage],
-    split: Callable[[HeadStage], tuple[Encoded, Encoded]],
+    make: Callable[[], Trainable],
+    split: Callable[[Trainable], tuple[Encoded, Encoded]],
     recipe: Recipe,
     *,
-    on_epoch: OnEpoch = lambda _epoch, _score: None,
-) -> tuple[HeadStage, Encoded, Trained]:
+    observers: Sequence[Observer] = (),
+    checkpoints: Checkpoints | None = None,  # noqa: ARG001 - the signature comes before what it does
+) -> tuple[Trainable, Encoded, Trained]:
     """Train a head and give it the weights of its best epoch on the valid split.
 
     Args:
         make: makes the untrained network; called under the recipe's seed.
         split: the train and the valid split, encoded for that network.
         recipe: how to train.
-        on_epoch: told about each epoch.
+        observers: told about each step and each epoch.
+        checkpoints: where the state is written, to go on from if the run is killed.
 
     Returns:
         The trained head, in eval mode; the valid split as it saw it; and how it went.
@@ -104,17 +107,34 @@ def train_head(
         head = make()
         train, valid = split(head)
         best = _Best()
+        for observer in observers:
+            observer.begins(head, recipe.epochs)
         for epoch in _epochs(head, train, recipe):
-            best.offer(epoch, head, *_score(head, valid, epoch))
-            on_epoch(epoch, best.latest)
+            loss, values = _score(head, valid, epoch)
+            best.offer(epoch, head, loss, values)
+            record = EpochRecord(
+                epoch=epoch,
+                epochs=recipe.epochs,
+                train_loss=math.nan,
+                valid_loss=loss,
+                metrics=values,
+                watched=best.latest,
+                is_best=best.epoch == epoch,
+                rows_per_s=math.nan,
+                seconds=math.nan,
+            )
+            for observer in observers:
+                observer.on_epoch(record)
             if epoch - best.epoch >= recipe.patience:
                 break
     best.restore(head)
+    for observer in observers:
+        observer.ends()
     seconds = time.monotonic() - started
     return head, valid, Trained(epochs=epoch, best_epoch=best.epoch, seconds=seconds, valid=best.values)
 
 
-def outputs_of(head: HeadStage, data: Encoded) -> list[dict[str, NDArray[Any]]]:
+def outputs_of(head: Network, data: Encoded) -> list[dict[str, NDArray[Any]]]:
     """Return the head's output for each row, without the N axis and trimmed to the row's length."""
     return _finished(head, _logits(head, data))
 
@@ -148,18 +168,18 @@ class _Best:
         self._score = (-math.inf, -math.inf)
         self._weights: dict[str, Tensor] = {}
 
-    def offer(self, epoch: int, head: HeadStage, loss: float, values: dict[str, float]) -> None:
+    def offer(self, epoch: int, head: Network, loss: float, values: dict[str, float]) -> None:
         self.latest = watched_score(head.task, values)
         if (self.latest, -loss) > self._score:
             self.epoch, self.values, self._score = epoch, values, (self.latest, -loss)
             self._weights = copy.deepcopy(head.state_dict())
 
-    def restore(self, head: HeadStage) -> None:
+    def restore(self, head: Network) -> None:
         head.load_state_dict(self._weights)
         head.eval()
 
 
-def _epochs(head: HeadStage, train: Encoded, recipe: Recipe) -> Iterator[int]:
+def _epochs(head: Network, train: Encoded, recipe: Recipe) -> Iterator[int]:
     loss = make_loss(head.task, recipe, train.targets)
     optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps = recipe.epochs * math.ceil(len(train.rows) / recipe.batch_size)
@@ -184,7 +204,7 @@ def _shuffled_batches(train: Encoded, size: int) -> list[list[int]]:
 
 
 def _step(
-    head: HeadStage, train: Encoded, chosen: Sequence[int], loss: Loss, optimizer: torch.optim.Optimizer, step: int
+    head: Network, train: Encoded, chosen: Sequence[int], loss: Loss, optimizer: torch.optim.Optimizer, step: int
 ) -> None:
     value = loss(head.logits(*_inputs(train, chosen)), _batch([train.targets[row] for row in chosen], IGNORED))
     if not torch.isfinite(value):
@@ -198,7 +218,7 @@ def _step(
     optimizer.step()
 
 
-def _score(head: HeadStage, valid: Encoded, epoch: int) -> tuple[float, dict[str, float]]:
+def _score(head: Network, valid: Encoded, epoch: int) -> tuple[float, dict[str, float]]:
     """Return the loss and the metrics on the valid split, both from one pass."""
     logits = _logits(head, valid)
     if not all(scores.isfinite().all() for scores in logits):
@@ -211,7 +231,7 @@ def _score(head: HeadStage, valid: Encoded, epoch: int) -> tuple[float, dict[str
     return float(loss), measure(head.task, valid.wanted, found)
 
 
-def _logits(head: HeadStage, data: Encoded) -> list[Tensor]:
+def _logits(head: Network, data: Encoded) -> list[Tensor]:
     """Return each row's logits, (C,) or (T, K) without padding."""
     per_token = "T" in head.outputs[0].shape
     order = sorted(range(len(data.rows)), key=data.size)
@@ -225,7 +245,7 @@ def _logits(head: HeadStage, data: Encoded) -> list[Tensor]:
     return [found[row] for row in range(len(data.rows))]
 
 
-def _finished(head: HeadStage, logits: Sequence[Tensor]) -> list[dict[str, NDArray[Any]]]:
+def _finished(head: Network, logits: Sequence[Tensor]) -> list[dict[str, NDArray[Any]]]:
     return [{head.outputs[0].name: head.finish(scores).numpy()} for scores in logits]
 
 
@@ -234,7 +254,7 @@ def _inputs(data: Encoded, chosen: Sequence[int]) -> tuple[Tensor, ...]:
     return tuple(_batch(column) for column in zip(*(data.reduced[row] for row in chosen), strict=True))
 
 
-def _reduce_row(head: HeadStage, features: Mapping[str, NDArray[Any]]) -> tuple[Tensor, ...]:
+def _reduce_row(head: Network, features: Mapping[str, NDArray[Any]]) -> tuple[Tensor, ...]:
     with torch.no_grad():
         inputs = (torch.from_numpy(np.asarray(features[spec.name])).unsqueeze(0) for spec in head.inputs)
         return tuple(tensor.squeeze(0) for tensor in head.reduce(*inputs))
