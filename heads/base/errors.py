@@ -8,6 +8,7 @@
     ├── UnknownTeam       no head package of that name
     ├── BackboneChanged   the source of a backbone no longer gives the stages that the zoo has
     ├── FormsFixed        a precision for stages that the zoo has already without it
+    ├── LibraryMissing    a library that was asked for and is not installed
     ├── RunAtWork         a run in which another process is at work
     └── TrainingFailed    a loss that is not a number
 
@@ -21,6 +22,7 @@ __all__ = [
     "HeadsError",
     "InvalidHead",
     "InvalidRecipe",
+    "LibraryMissing",
     "RunAtWork",
     "TrainingFailed",
     "UnknownTeam",
@@ -61,6 +63,12 @@ class FormsFixed(HeadsError):
     """A backbone is asked in a precision that the zoo's stages of it lack; what a stage is stored as never changes."""
 
     code = "heads.forms_fixed"
+
+
+class LibraryMissing(HeadsError):
+    """A library that is optional was asked for and is not installed; the text says how to install it."""
+
+    code = "heads.library_missing"
 
 
 class RunAtWork(HeadsError):
