@@ -34,6 +34,13 @@ class Stage(nn.Module):
         """Compute the outputs from the inputs."""
         raise NotImplementedError
 
+    def block_parts(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """Return the modules of each block in order: what ``architecture["blocks"]`` counts.
+
+        What follows the last block of a backbone belongs to that block; what precedes the first one, to none.
+        """
+        raise NotImplementedError
+
 
 def run_path(stages: Sequence[Stage], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Run stages one after the other; each reads its inputs by name and adds its outputs by name.

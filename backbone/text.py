@@ -69,6 +69,10 @@ class TextStage(Stage):
             hidden_NTD = result[0] if isinstance(result, tuple) else result
         return (hidden_NTD,)
 
+    def block_parts(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """Return each layer of the encoder; see ``Stage``."""
+        return tuple((block,) for block in self.blocks)
+
 
 def additive_mask(mask_NT: Tensor) -> Tensor:
     """Return what to add to attention scores: 0 where there is a token, the lowest float32 where there is padding.

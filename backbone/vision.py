@@ -47,6 +47,14 @@ class ImageStage(Stage):
         (hidden,) = tensors
         return (self.parts(hidden),)
 
+    def block_parts(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """Return each block; the normalisation at the very end goes with the last one; see ``Stage``."""
+        first, end = self.architecture["blocks"]
+        begin = 1 if first == 0 else 0
+        *others, last = self.parts[begin : begin + end - first]
+        after = self.parts[begin + end - first :]
+        return (*((block,) for block in others), (last, *after))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:

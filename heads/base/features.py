@@ -50,7 +50,8 @@ def features_of(
     """Return, for each row, every tensor known after the prefix: its own, and those that the prefix computes.
 
     Rows that the cache has are not computed. The others run in batches of about equal length, so that little
-    is spent on padding, and are stored batch by batch: an interrupted run goes on where it stopped.
+    is spent on padding, and are stored batch by batch: an interrupted run goes on where it stopped. A prefix without
+    stages computes nothing, and nothing is stored.
 
     Args:
         rows: the inputs.
@@ -63,6 +64,8 @@ def features_of(
     Returns:
         Per row, tensors by name without the N axis, trimmed to the row's length.
     """
+    if not prefix.computed:
+        return [dict(row.tensors) for row in rows]
     made_by = preprocessing_key(preprocessor.spec)
     known = dict(cache.get_many(prefix.path_digest, made_by, [row.digest for row in rows]))
     missing = list({row.digest: row for row in rows if row.digest not in known}.values())

@@ -71,7 +71,7 @@ def build_key(
         recipe: how it is trained.
         labels: digest of the labels file.
         code: fingerprint of the source.
-        path: digest of the path of shared stages.
+        path: digest of the path of stages that it builds on.
         preprocessing: digest of the declared preprocessing.
         libraries: versions, by name.
     """
@@ -126,6 +126,8 @@ def backbone_key(source: str, split: Sequence[int], name: str) -> str | None:
 def source_folder(source: str) -> Path | None:
     """Return the folder that a backbone's source means on this machine, or None if it is a name on a hub."""
     kind, _, location = source.partition(":")
+    if source == "glyphs":
+        return _ROOT / "backbone" / "weights"
     if source == "minilm":
         # Importing the package would start a training stack of its own.
         spec = importlib.util.find_spec(_MINILM_PACKAGE)
@@ -137,7 +139,7 @@ def absolute_source(source: str) -> str:
     """Return a source that means the same wherever it is read on this machine: a folder's path made absolute."""
     kind = source.partition(":")[0]
     folder = source_folder(source)
-    return source if folder is None or kind == "minilm" else f"{kind}:{folder.resolve()}"
+    return source if folder is None or source in ("minilm", "glyphs") else f"{kind}:{folder.resolve()}"
 
 
 def files_fingerprint(root: Path, files: Iterable[Path]) -> str:
@@ -152,9 +154,9 @@ def _code_of(parts: Iterable[str]) -> str:
 
 
 def _python_files(place: Path) -> list[Path]:
-    """Return the Python files of a place, but for commands: they say what is built, and not how."""
+    """Return the Python files of a place, but for commands and pre-training: they say what is built, and not how."""
     found = [place] if place.suffix == ".py" else place.rglob("*.py")
-    return [file for file in found if "commands" not in file.parts]
+    return [file for file in found if not {"commands", "pretrain"} & set(file.parts)]
 
 
 def _version(library: str) -> str:

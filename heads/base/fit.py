@@ -1,15 +1,17 @@
-"""Whether a declaration fits what it is combined with: its labels, and its backbone."""
+"""Whether a declaration fits what it is combined with: its labels, its backbone and its recipe."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from heads.base.declaration import Head, Regress
-from heads.base.errors import InvalidHead
+from heads.base.errors import InvalidHead, InvalidRecipe
+from heads.base.recipe import Recipe
 from zoo import Backbone
 from zoo.labels import Labels, labels_in
-from zoo.manifest import StageRef
+from zoo.manifest import Preprocessing, StageManifest, StageRef
 from zoo.suggest import did_you_mean
 
-__all__ = ["check_labels", "shared_stages"]
+__all__ = ["attached_stages", "check_labels", "check_noise", "count_shared"]
 
 
 def check_labels(head: Head, labels: Labels) -> None:
@@ -68,7 +70,7 @@ def _check_range(task: Regress, labels: Labels) -> None:
             )
 
 
-def shared_stages(head: Head, backbone: Backbone) -> tuple[StageRef, ...]:
+def attached_stages(head: Head, backbone: Backbone) -> tuple[StageRef, ...]:
     """Return the leading stages of the backbone that a head builds on.
 
     Raises:
@@ -83,3 +85,53 @@ def shared_stages(head: Head, backbone: Backbone) -> tuple[StageRef, ...]:
             f"{', '.join(stage.name for stage in stages)}. Choose one of these, or 'last'."
         )
     return stages[: head.attach + 1]
+
+
+def count_shared(head: Head, stages: Sequence[StageManifest]) -> int:
+    """Return how many of the stages that a head builds on stay shared: those before the first block that it trains.
+
+    Args:
+        head: the declaration.
+        stages: manifests of the stages up to the one that it is attached to.
+
+    Raises:
+        InvalidHead: there are fewer blocks than its tail counts.
+    """
+    if head.tail is None:
+        return len(stages)
+    ends = [int(stage.architecture["blocks"][1]) for stage in stages]
+    if head.tail.blocks == "all":
+        return 0
+    if head.tail.blocks > ends[-1]:
+        raise InvalidHead(
+            f"The tail of {head.name!r} counts {head.tail.blocks} blocks; {head.backbone!r} has {ends[-1]} up to the "
+            "stage that it is attached to. Count fewer, or train them and the embeddings with blocks='all'."
+        )
+    return sum(end <= ends[-1] - head.tail.blocks for end in ends)
+
+
+def check_noise(head: Head, recipe: Recipe, spec: Preprocessing, *, shared: int) -> None:
+    """Check that a recipe changes training inputs only where a head sees them.
+
+    Args:
+        head: the declaration.
+        recipe: of the head.
+        spec: how inputs are preprocessed.
+        shared: how many stages are left as they are; what comes out of them was computed once.
+
+    Raises:
+        InvalidRecipe: it does not.
+    """
+    asked = {"token_dropout": ("text", recipe.token_dropout > 0), "augment": ("image", bool(recipe.augment))}
+    for key, kind in ((key, kind) for key, (kind, wanted) in asked.items() if wanted):
+        if spec.kind != kind:
+            raise InvalidRecipe(
+                f"The recipe of {head.name!r} has {key}, which changes inputs of kind {kind!r}; those of "
+                f"{head.backbone!r} are of kind {spec.kind!r}. Take it out."
+            )
+        if shared:
+            raise InvalidRecipe(
+                f"The recipe of {head.name!r} has {key}, which changes the inputs of the first stage; the first "
+                f"{shared} stages of {head.backbone!r} are shared, and what they give is computed once for all epochs. "
+                "Take it out, or declare a tail that begins with the first stage, such as Tail(blocks='all')."
+            )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from heads.base.fingerprint import build_key, code_fingerprint, environment
-from heads.base.fit import check_labels, shared_stages
+from heads.base.fit import attached_stages, check_labels, check_noise, count_shared
 from heads.base.packages import Package
 from heads.base.recipe import Recipe
 from zoo import Backbone, Zoo
@@ -23,7 +23,8 @@ class Ingredients:
         labels: its labels, checked against its declaration.
         recipe: its recipe.
         backbone: what it builds on.
-        shared: the leading stages of the backbone that it builds on.
+        attached: the leading stages of the backbone that it builds on.
+        shared: those of them that it leaves as they are; its tail has copies of the others.
         code: fingerprint of the source that builds it.
         libraries: versions of what the source needs.
         key: digest of all of this.
@@ -33,6 +34,7 @@ class Ingredients:
     labels: Labels
     recipe: Recipe
     backbone: Backbone
+    attached: tuple[StageRef, ...]
     shared: tuple[StageRef, ...]
     code: str
     libraries: dict[str, str]
@@ -45,14 +47,16 @@ def gather(zoo: Zoo, package: Package) -> Ingredients:
     check_labels(head, labels)
     zoo.check_owner(head.name, head.team)
     backbone = zoo.backbone(head.backbone)
-    shared = shared_stages(head, backbone)
+    attached = attached_stages(head, backbone)
+    shared = attached[: count_shared(head, [zoo.stage(stage.digest) for stage in attached])]
+    check_noise(head, recipe, backbone.manifest.preprocessing, shared=len(shared))
     code, libraries = code_fingerprint(package.folder), environment()
     key = build_key(
         head,
         recipe,
         labels=labels.digest,
         code=code,
-        path=path_digest(stage.digest for stage in shared),
+        path=path_digest(stage.digest for stage in attached),
         preprocessing=backbone.manifest.preprocessing.content_digest(),
         libraries=libraries,
     )
@@ -61,6 +65,7 @@ def gather(zoo: Zoo, package: Package) -> Ingredients:
         labels=labels,
         recipe=recipe,
         backbone=backbone,
+        attached=attached,
         shared=shared,
         code=code,
         libraries=libraries,

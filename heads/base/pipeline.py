@@ -1,13 +1,16 @@
 """What a build does when there is something to build: features, training, gate, export, parity. Imports torch."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import get_args
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from backbone.stage import Stage, run_path
 from heads.base.bench import Bench
 from heads.base.declaration import Multilabel
 from heads.base.gate import check_gate
@@ -17,13 +20,24 @@ from heads.base.network import Network
 from heads.base.parity import exported_from, prove_parity
 from heads.base.phases import Phases
 from heads.base.readings import read_test_split
+from heads.base.tail import TailedHead, private_path
 from heads.base.targets import answer_of, best_thresholds
 from heads.base.training import Encoded, EpochProgress, answers_of, encode, outputs_of, train_head
 from heads.base.variants import judge_variants, variant_tolerances
 from zoo import Zoo
 from zoo.export import ExportedStage, ParityBench, export_stage
 from zoo.labels import Example
-from zoo.manifest import Answer, Format, GateResult, Metrics, Parity, Signature, StageRef, VersionManifest
+from zoo.manifest import (
+    Answer,
+    Format,
+    GateResult,
+    Metrics,
+    Parity,
+    Signature,
+    StageRef,
+    VariantFormat,
+    VersionManifest,
+)
 from zoo.preprocessing import Row
 
 __all__ = ["make_version"]
@@ -32,10 +46,10 @@ __all__ = ["make_version"]
 def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases) -> VersionManifest:
     """Fine-tune a head, hold it to its gate, export it, prove the export, and describe the version.
 
-    The head's stage is in the zoo afterwards; the version is not published yet.
+    The stages that are the head's own are in the zoo afterwards; the version is not published yet.
 
     Args:
-        zoo: where the backbone is and where the stage goes.
+        zoo: where the backbone is and where the stages go.
         ingredients: everything that goes into the version.
         by: who builds.
         phases: times the phases and reports progress.
@@ -48,23 +62,24 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
     """
     with phases.phase("prepare"):
         bench = Bench(zoo, ingredients, phases)
-    head, answer = _train(bench, ingredients, phases)
-    judged = _judge(zoo, bench, ingredients, head, answer, by=by, phases=phases)
+    network, answer = _train(bench, ingredients, phases)
+    judged = _judge(zoo, bench, ingredients, network, answer, by=by, phases=phases)
+    private = private_path(network)
     with phases.phase("export"):
-        exported = export_stage(head, example=bench.example(judged.rows), grouped=True)
+        exported = _export(bench, private, bench.example(judged.rows))
     with phases.phase("parity"):
         shared = [exported_from(zoo, stage.digest) for stage in ingredients.shared]
-        parity, variants = _prove(bench, ingredients, head, [*shared, exported], judged, phases)
-    own = _store(zoo, exported)
+        parity, variants = _prove(bench, ingredients, private, [*shared, *exported], judged, phases)
+    own = [_store(zoo, stage) for stage in exported]
     package = ingredients.package.head
     return VersionManifest(
         head=package.name,
         team=package.team,
         backbone=ingredients.backbone.digest,
-        stages=(*ingredients.shared, own),
+        stages=(*ingredients.shared, *own),
         shared_stages=len(ingredients.shared),
         preprocessing=ingredients.backbone.manifest.preprocessing,
-        signature=Signature(inputs=bench.preprocessor.declared, outputs=exported.manifest.outputs),
+        signature=Signature(inputs=bench.preprocessor.declared, outputs=exported[-1].manifest.outputs),
         answer=judged.answer,
         labels=ingredients.labels.commit(),
         code=ingredients.code,
@@ -81,7 +96,7 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
     )
 
 
-def _train(bench: Bench, ingredients: Ingredients, phases: Phases) -> tuple[HeadStage, Answer]:
+def _train(bench: Bench, ingredients: Ingredients, phases: Phases) -> tuple[Network, Answer]:
     """Train on the train split, and choose weights and thresholds on the valid split."""
     declared, recipe = ingredients.package.head, ingredients.recipe
     splits = ingredients.labels.for_training()
@@ -90,18 +105,20 @@ def _train(bench: Bench, ingredients: Ingredients, phases: Phases) -> tuple[Head
         rows = bench.rows(examples)
         prepared.append((examples, rows, bench.features(rows)))
     with phases.phase("train"):
-        head, valid, _ = train_head(
-            lambda: make_head(declared, recipe, bench.prefix.available),
-            lambda head: (encode(head, *prepared[0]), encode(head, *prepared[1])),
+        network, valid, _ = train_head(
+            bench.network,
+            lambda network: (encode(network, *prepared[0]), encode(network, *prepared[1])),
             recipe,
             observers=(EpochProgress(phases.at),),
         )
-    thresholds = _thresholds(head, valid) if isinstance(declared.task, Multilabel) else ()
-    return head, answer_of(declared.task, thresholds)
+    if isinstance(network, TailedHead):
+        network.merge()
+    thresholds = _thresholds(network, valid) if isinstance(declared.task, Multilabel) else ()
+    return network, answer_of(declared.task, thresholds)
 
 
 def _thresholds(network: Network, valid: Encoded) -> tuple[float, ...]:
-    scores_NC = np.stack([next(iter(values.values())) for values in outputs_of(head, valid)])
+    scores_NC = np.stack([next(iter(values.values())) for values in outputs_of(network, valid)])
     return best_thresholds(scores_NC, np.stack([target.numpy() > 0 for target in valid.targets]))
 
 
@@ -127,16 +144,30 @@ def _judge(
     rows = bench.rows(examples)
     features = bench.features(rows)
     with phases.phase("gate"):
-        data = encode(head, examples, rows, features)
-        metrics = measure_slices(head.task, examples, answers_of(answer, outputs_of(head, data), rows))
+        data = encode(network, examples, rows, features)
+        metrics = measure_slices(network.task, examples, answers_of(answer, outputs_of(network, data), rows))
         gate = check_gate(declared, metrics, readings=test.readings)
     return _Judged(examples=examples, rows=rows, answer=answer, metrics=metrics, gate=gate)
+
+
+def _export(bench: Bench, private: Sequence[Stage], example: Mapping[str, Tensor]) -> list[ExportedStage]:
+    """Export the stages that are the head's own; copies of the backbone's, in the forms that those are stored in."""
+    *copies, head = private
+    originals = bench.attached[len(bench.attached) - len(copies) :]
+    exported, known = [], dict(example)
+    for stage, original in zip(copies, originals, strict=True):
+        forms = [form for form in get_args(VariantFormat) if form in original.artifacts]
+        exported.append(export_stage(stage, example=known, variants=forms))
+        with torch.no_grad():
+            known = run_path([stage], known)
+    # A group is of heads that read the same tensors; what comes out of a tail, one head reads.
+    return [*exported, export_stage(head, example=known, grouped=not copies)]
 
 
 def _prove(
     bench: Bench,
     ingredients: Ingredients,
-    network: Network,
+    private: Sequence[Stage],
     exports: Sequence[ExportedStage],
     judged: _Judged,
     phases: Phases,
@@ -149,14 +180,14 @@ def _prove(
     declared = ingredients.package.head
     tolerances = variant_tolerances(declared, [stage.manifest for stage in exports])
     proof = prove_parity(
-        [*bench.prefix.to_cpu(), head],
+        [*bench.prefix.to_cpu(), *private],
         exports,
         judged.rows,
         bench.preprocessor,
         judged.answer,
         tolerance=declared.parity_tolerance,
         variants=tolerances,
-        bench=_parity_bench(),
+        bench=_parity_bench() if declared.tail is None else ParityBench(),
     )
     variants = judge_variants(declared, judged.examples, judged.metrics, proof)
     phases.notes.extend(variants.left_out)
@@ -166,7 +197,7 @@ def _prove(
 
 @functools.cache
 def _parity_bench() -> ParityBench:
-    """One for the process: stages that were loaded for one head are there for the next."""
+    """One for the process: stages that were loaded for one head are there for the next. Tails would only fill it."""
     return ParityBench()
 
 

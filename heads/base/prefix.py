@@ -41,15 +41,20 @@ class FrozenPrefix:
         self._loading = threading.Lock()
 
     def stages(self) -> tuple[Stage, ...]:
-        """Return the stages in torch, on the CPU, in eval mode, loading them at the first call.
+        """Return the stages in torch, in eval mode, loading the backbone at the first call.
 
         Raises:
             BackboneChanged: the source now gives other stages than the zoo has.
         """
-        with self._loading:
-            if not self._loaded:
-                self._loaded = self._load()
-            return self._loaded
+        return self._all()[: self._count]
+
+    def following(self, end: int) -> tuple[Stage, ...]:
+        """Return the stages of the backbone after these, up to index ``end``, on the CPU. To train them, copy them.
+
+        Raises:
+            BackboneChanged: as ``stages`` does.
+        """
+        return tuple(stage.to("cpu") for stage in self._all()[self._count : end])
 
     def run(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the stages on a batch, on the GPU if there is one; return the tensors that they computed."""
@@ -63,6 +68,12 @@ class FrozenPrefix:
         """Return the stages on the CPU, where exports are made and compared."""
         return [stage.to("cpu") for stage in self.stages()]
 
+    def _all(self) -> tuple[Stage, ...]:
+        with self._loading:
+            if not self._loaded:
+                self._loaded = self._load()
+            return self._loaded
+
     def _load(self) -> tuple[Stage, ...]:
         manifest = self.backbone.manifest
         loaded = _load_once(manifest.source, self._split, manifest.name)
@@ -73,7 +84,7 @@ class FrozenPrefix:
                 f"Restore the source, or add what it is now: "
                 f"`zoo backbone add {manifest.source} --name {manifest.name}`."
             )
-        return loaded.stages[: self._count]
+        return loaded.stages
 
 
 @functools.lru_cache(maxsize=1)
