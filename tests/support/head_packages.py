@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from heads.base import Classify, Gate, Head
+from heads.base import Classify, Gate, Head, Tail
 from heads.base.declaration import Task
 from heads.base.packages import Package
 from tests.support.tiny_models import TEXT_CONFIGS, quiet_transformers, write_tokenizer
@@ -22,6 +22,7 @@ class TeamFolder:
     name: str = "mood"
     task: Task = MOOD
     attach: Any = "last"
+    tail: Tail | None = None
     team: str = "mood"
     parity_tolerance: float = 1e-4
     variant_tolerance: float = 0.01
@@ -46,6 +47,7 @@ class TeamFolder:
             team=self.team,
             backbone="tiny",
             attach=self.attach,
+            tail=self.tail,
             task=self.task,
             gate=Gate(bounds=self.bounds),
             parity_tolerance=self.parity_tolerance,
