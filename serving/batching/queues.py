@@ -17,8 +17,9 @@ __all__ = ["Lineup", "Queues", "Settled", "Shelf"]
 
 LeavingT = TypeVar("LeavingT", bound=WaitingRow, covariant=True)
 
-FLOOD = 8.0
-"""A team floods those of which it has more than this many times waiting of what they ask for at a time."""
+FLOOD = 8
+"""A team floods those of which it has more than this many times waiting of what they ask for at a time, in more rows than
+this: one long text beside a short one is no flood."""
 
 
 class Settled(Protocol[LeavingT]):
@@ -201,7 +202,7 @@ class Queues(Generic[RowT]):
     def is_flooded(self, team: str) -> bool:
         """Return whether another team has far more waiting than this one asks for at a time."""
         asks_s = max(self.accounts[team].work_s, self._teams[team].work_s)
-        return any(other.work_s > FLOOD * asks_s for other in self._teams.values())
+        return any(other.work_s > FLOOD * asks_s and len(other) > FLOOD for other in self._teams.values())
 
     def courtesy_s(self, team: str, now_s: float) -> float:
         """Return how long a batch of ``team`` may take while teams that it floods may ask at any moment.
@@ -209,6 +210,8 @@ class Queues(Generic[RowT]):
         That is ``max_slowdown - 1`` times what such a team's own rows take: an answer that waits for a batch that has
         just left then takes ``max_slowdown`` times as long as alone. Infinity where it floods nobody.
         """
+        if len(self._teams[team]) <= FLOOD:
+            return inf
         most_s = self._teams[team].work_s / FLOOD
         alone_s = (
             account.alone_s

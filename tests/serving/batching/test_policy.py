@@ -342,3 +342,11 @@ def test_a_row_waits_for_a_bounded_number_of_batches_whatever_comes_after_it(
             return
         now_s += decision.predicted_s
     raise AssertionError("the row starves")
+
+
+def test_one_long_row_is_no_flood_for_a_team_that_asks_for_a_short_one() -> None:
+    long = [Waiting(length=120, team="cs", arrived_s=index * 1e-6) for index in range(2)]
+    short = [Waiting(length=3, team=f"team-{index}", arrived_s=1e-3) for index in range(6)]
+    queues = queues_of([*long, *short])
+    assert not any(queues.is_flooded(row.team) for row in short)
+    assert queues.courtesy_s("cs", 1.0) == inf
