@@ -3,7 +3,7 @@
 ::
 
     BackboneError
-    ├── UnknownSource      not 'minilm', 'hf:…' or 'timm:…', or nothing is there under that name
+    ├── UnknownSource      not 'minilm', 'glyphs', 'hf:…' or 'timm:…', or nothing is there under that name
     ├── UnsupportedModel   a real model that no adapter here takes apart
     ├── IncompleteModel    a model whose weights or tokenizer are missing or do not fit its configuration
     └── InvalidSplit       split points that are not rising block indices of this model
@@ -19,7 +19,7 @@ class BackboneError(Exception):
 
 
 class UnknownSource(BackboneError):
-    """The source is not written as one of the three kinds, or leads to nothing."""
+    """The source is not written as one of the known kinds, or leads to nothing."""
 
     code = "backbone.unknown_source"
 

