@@ -16,7 +16,7 @@ from serving.errors import InvalidRequest
 from serving.grpc.caller import Caller
 from serving.grpc.status import Refusal
 from serving.handlers.predict import HeadChoice, Prediction, PredictRequest, PredictResponse
-from zoo.answers import Classification, Multilabel, Regression, Tagging
+from zoo.answers import Classification, Embedding, Multilabel, Regression, Segmentation, Tagging
 from zoo.preprocessing.row import Arrays, Raw
 
 __all__ = ["predict_request", "write_refusal", "write_response"]
@@ -146,3 +146,12 @@ def _write_prediction(message: pb.Prediction, prediction: Prediction) -> None:
             add_span = message.tagging.spans.add
             for span in answer.spans:
                 add_span(label=span.label, start=span.start, end=span.end, text=span.text, score=span.score)
+        case Embedding() as answer:
+            message.embedding.vector.extend(answer.vector)
+        case Segmentation() as answer:
+            message.segmentation.mask_png = answer.mask.to_png()
+            message.segmentation.height = answer.mask.height
+            message.segmentation.width = answer.mask.width
+            add_share = message.segmentation.shares.add
+            for label, share in answer.shares.items():
+                add_share(label=label, share=share)

@@ -9,12 +9,15 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from serving.handlers.asked import Asked
 from serving.handlers.asking import Answered
 from serving.plan import ServedVersion
 from serving.statistics import ShadowOutcome
-from zoo.answers import Classification, Decoded, Multilabel, Regression, Tagging, decode
+from zoo.answers import Classification, Decoded, Embedding, Multilabel, Regression, Segmentation, Tagging, decode
 from zoo.errors import ZooError
+from zoo.masks import Mask
 
 __all__ = ["Shadowing", "difference"]
 
@@ -24,7 +27,10 @@ LOG_EVERY_S = 1.0
 """Of a head's disagreements at most one in this time is logged; all are counted."""
 
 TOLERANCE = 0.01
-"""How far two values of a regression may lie apart and agree, as a part of the range that it declares."""
+"""How far two values of a regression may lie apart and agree, as a part of the range that it declares.
+
+Of a mask it is the part of the pixels that may have another label, of two vectors how far their cosine may be from 1.
+"""
 
 
 class Shadowing:
@@ -96,8 +102,28 @@ def difference(live: Decoded, shadow: Decoded) -> str:
     if isinstance(live, Regression) and isinstance(shadow, Regression):
         near = abs(live.value - shadow.value) <= TOLERANCE * (live.high - live.low)
         return "" if near else f"{live.value:g} became {shadow.value:g}"
+    if isinstance(live, Embedding) and isinstance(shadow, Embedding):
+        return _turned(live.vector, shadow.vector)
+    if isinstance(live, Segmentation) and isinstance(shadow, Segmentation):
+        return _relabelled(live.mask, shadow.mask)
     one, other = _gist(live), _gist(shadow)
     return "" if one == other else f"{one!r} became {other!r}"
+
+
+def _turned(one: Sequence[float], other: Sequence[float]) -> str:
+    """Return the cosine of the angle between two vectors of length 1; empty if it is near 1."""
+    if len(one) != len(other):
+        return f"{len(one)} numbers became {len(other)}"
+    cosine = float(np.dot(one, other))
+    return "" if cosine >= 1 - TOLERANCE else f"a vector turned; the cosine is {cosine:.3f}"
+
+
+def _relabelled(one: Mask, other: Mask) -> str:
+    """Return which share of the pixels has another label; empty if few have."""
+    if (one.height, one.width) != (other.height, other.width):
+        return f"{one.width} × {one.height} pixels became {other.width} × {other.height}"
+    share = float((one.array != other.array).mean())
+    return "" if share <= TOLERANCE else f"{share:.1%} of the pixels have another label"
 
 
 def _gist(answer: Decoded) -> object:
@@ -111,6 +137,10 @@ def _gist(answer: Decoded) -> object:
             return answer.value
         case Tagging():
             return [(span.label, span.start, span.end) for span in answer.spans]
+        case Embedding():
+            return answer.vector
+        case Segmentation():
+            return answer.mask
 
 
 def _decoded(version: ServedVersion, answered: Answered) -> Decoded | None:

@@ -17,10 +17,12 @@ from hydrazoo.client import (
     AsyncClient,
     Classification,
     Client,
+    Embedding,
     Head,
     ModelVersion,
     Multilabel,
     Regression,
+    Segmentation,
     Span,
     Tagging,
     calls,
@@ -55,6 +57,19 @@ def test_what_an_answer_holds_can_be_read_from_the_prediction(server: FakeServer
     assert answers["pii"].spans[0].text == "x@y"
     with pytest.raises(AttributeError, match=r"'urgency' answered with a Regression, which has value, low, high"):
         _ = answers["urgency"].label
+
+
+def test_a_vector_and_a_mask_come_as_typed_answers_too(server: FakeServer, ask: Ask) -> None:
+    answers = ask(server.target, "predict", image=b"PNG", heads=["similar", "mask"])
+    assert answers["similar"].answer == Embedding(vector=(0.5, -0.5, 0.5, 0.5))
+    assert answers["similar"].vector == (0.5, -0.5, 0.5, 0.5)
+    mask = answers["mask"].answer
+    assert isinstance(mask, Segmentation)
+    assert (mask.height, mask.width, mask.labels) == (2, 2, ("ground", "glyph"))
+    assert answers["mask"].shares == {"ground": 0.75, "glyph": 0.25}
+    assert answers["mask"].mask.tolist() == [[0, 0], [0, 1]]
+    with pytest.raises(AttributeError, match=r"'mask' answered with a Segmentation, which has mask_png, .* no vector"):
+        _ = answers["mask"].vector
 
 
 def test_every_answer_names_the_version_that_gave_it(server: FakeServer, ask: Ask) -> None:

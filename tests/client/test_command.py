@@ -1,5 +1,6 @@
 """``zoo predict``."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -52,6 +53,21 @@ def test_json_holds_everything(server: FakeServer) -> None:
         "request_id": "made-here",
         "server_time_ms": 1.5,
     }
+
+
+def test_a_vector_and_a_mask_are_said_in_a_line(server: FakeServer) -> None:
+    done = run("--text", "x", "--heads", "similar,mask", "--server", server.target)
+    similar, mask, _ = done.output.splitlines()
+    assert similar.endswith("4 numbers: 0.500, -0.500, 0.500, …")
+    assert mask.endswith("2 × 2 pixels: ground 75%, glyph 25%")
+
+
+def test_json_holds_a_mask_as_base64(server: FakeServer) -> None:
+    done = run("--text", "x", "--heads", "mask", "--server", server.target, "--json")
+    (prediction,) = json.loads(done.output)["predictions"]
+    assert prediction["kind"] == "segmentation"
+    assert base64.b64decode(prediction["answer"]["mask_png"]).startswith(b"\x89PNG")
+    assert prediction["answer"]["shares"] == {"ground": 0.75, "glyph": 0.25}
 
 
 def test_a_dash_reads_the_text_from_standard_input(server: FakeServer) -> None:

@@ -12,6 +12,8 @@ import grpc
 from hydrazoo.predict.v1 import predict_pb2, predict_pb2_grpc
 from hydrazoo.registry.v1 import registry_pb2, registry_pb2_grpc
 
+from zoo.masks import Mask
+
 __all__ = ["Ask", "Failure", "FakeServer", "fake_server"]
 
 DIGEST = "ab" * 32
@@ -163,8 +165,18 @@ class FakeServer(predict_pb2_grpc.PredictServiceServicer, registry_pb2_grpc.Regi
             "topics": {"multilabel": predict_pb2.Multilabel(labels=["b"], scores=scores)},
             "urgency": {"regression": predict_pb2.Regression(value=7.5, low=0, high=10)},
             "pii": {"tagging": predict_pb2.Tagging(spans=[span])},
+            "similar": {"embedding": predict_pb2.Embedding(vector=[0.5, -0.5, 0.5, 0.5])},
+            "mask": {"segmentation": segmentation()},
         }
         return predict_pb2.Prediction(head=selector.name, version=version, **answers.get(selector.name, {}))
+
+
+def segmentation() -> Any:
+    """Return a mask of four pixels, of which the last belongs to a glyph."""
+    shares = [predict_pb2.LabelShare(label="ground", share=0.75), predict_pb2.LabelShare(label="glyph", share=0.25)]
+    return predict_pb2.Segmentation(
+        mask_png=Mask(height=2, width=2, pixels=bytes([0, 0, 0, 1])).to_png(), height=2, width=2, shares=shares
+    )
 
 
 @contextmanager

@@ -4,14 +4,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+from hydrazoo.client.png import grey_pixels
+from numpy.typing import NDArray
+
 __all__ = [
     "Answer",
     "Classification",
+    "Embedding",
     "ModelVersion",
     "Multilabel",
     "Prediction",
     "Predictions",
     "Regression",
+    "Segmentation",
     "Span",
     "Tagging",
 ]
@@ -63,10 +69,47 @@ class Tagging:
     spans: tuple[Span, ...]
 
 
-Answer = Classification | Multilabel | Regression | Tagging
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    """The place of the input among others: a vector of length 1.
+
+    The product of two vectors of one version is the cosine of the angle between them: near 1 for what is alike.
+    """
+
+    vector: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmentation:
+    """A label for each pixel of what the head sees of the image: its centre, after its shorter side was resized.
+
+    Attributes:
+        mask_png: a PNG file of 8-bit grey; a pixel's value is the place of its label in ``labels``.
+        height: of the mask, in pixels.
+        width: of the mask, in pixels.
+        shares: of each label its pixels as a share of all, in the declared order.
+    """
+
+    mask_png: bytes
+    height: int
+    width: int
+    shares: Mapping[str, float]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every label, in the order that the mask counts them in."""
+        return tuple(self.shares)
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """The mask as (H, W) places in ``labels``, read from the PNG file at each access."""
+        return grey_pixels(self.mask_png)
+
+
+Answer = Classification | Multilabel | Regression | Tagging | Embedding | Segmentation
 """What a head answers with; which one, its task says."""
 
-_Kind = TypeVar("_Kind", Classification, Multilabel, Regression, Tagging)
+_Kind = TypeVar("_Kind", Classification, Multilabel, Regression, Tagging, Embedding, Segmentation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +174,21 @@ class Prediction:
     def spans(self) -> tuple[Span, ...]:
         """The labelled pieces, of a ``Tagging``."""
         return self._as(Tagging, "spans").spans
+
+    @property
+    def vector(self) -> tuple[float, ...]:
+        """The vector, of an ``Embedding``."""
+        return self._as(Embedding, "vector").vector
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """The label of each pixel as (H, W) places in the labels, of a ``Segmentation``."""
+        return self._as(Segmentation, "mask").mask
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Each label's share of the pixels, of a ``Segmentation``."""
+        return self._as(Segmentation, "shares").shares
 
     def _as(self, kind: type[_Kind], name: str) -> _Kind:
         if isinstance(self.answer, kind):

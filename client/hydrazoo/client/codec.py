@@ -8,11 +8,13 @@ import numpy as np
 from hydrazoo.client.answers import (
     Answer,
     Classification,
+    Embedding,
     ModelVersion,
     Multilabel,
     Prediction,
     Predictions,
     Regression,
+    Segmentation,
     Span,
     Tagging,
 )
@@ -167,9 +169,18 @@ def _answer(message: pb.Prediction) -> Answer:
             return Regression(value=number.value, low=number.low, high=number.high)
         case "tagging":
             return Tagging(spans=tuple(map(_span, message.tagging.spans)))
+        case "embedding":
+            return Embedding(vector=tuple(message.embedding.vector))
+        case "segmentation":
+            return _segmentation(message.segmentation)
     raise ServerError(
         f"Head {message.head!r} gave a kind of answer that this client does not know; upgrade the client."
     )
+
+
+def _segmentation(found: pb.Segmentation) -> Segmentation:
+    shares = {share.label: share.share for share in found.shares}
+    return Segmentation(mask_png=found.mask_png, height=found.height, width=found.width, shares=shares)
 
 
 def _scores(scores: Sequence[pb.LabelScore]) -> dict[str, float]:

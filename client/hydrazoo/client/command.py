@@ -1,5 +1,6 @@
 """``zoo predict``: ask a running server from the command line. Not part of the client's own distribution."""
 
+import base64
 import json
 import os
 import sys
@@ -9,7 +10,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
-from hydrazoo.client.answers import Answer, Classification, Multilabel, Prediction, Predictions, Regression
+from hydrazoo.client.answers import (
+    Answer,
+    Classification,
+    Embedding,
+    Multilabel,
+    Prediction,
+    Predictions,
+    Regression,
+    Segmentation,
+)
 from hydrazoo.client.calls import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
 from hydrazoo.client.codec import Priority
 from hydrazoo.client.errors import InvalidInput
@@ -95,7 +105,9 @@ def predict(
             priority=priority,
             routing_key=routing_key,
         )
-    click.echo(json.dumps(_as_json(answers), indent=2, ensure_ascii=False) if as_json else _as_text(answers))
+    click.echo(
+        json.dumps(_as_json(answers), indent=2, ensure_ascii=False, default=_base64) if as_json else _as_text(answers)
+    )
 
 
 def _as_json(answers: Predictions) -> dict[str, Any]:
@@ -106,6 +118,11 @@ def _as_json(answers: Predictions) -> dict[str, Any]:
         for one in answers.values()
     ]
     return {"predictions": predictions, "request_id": answers.request_id, "server_time_ms": answers.server_time_ms}
+
+
+def _base64(data: bytes) -> str:
+    """Return the one thing in an answer that JSON cannot say, a mask's file, as text."""
+    return base64.b64encode(data).decode()
 
 
 def _as_text(answers: Predictions) -> str:
@@ -136,4 +153,9 @@ def describe(answer: Answer) -> str:
             return ", ".join(f"{label} ({answer.scores[label]:.0%})" for label in answer.labels) or "no label"
         case Regression():
             return f"{answer.value:.4g} ({answer.low:g} to {answer.high:g})"
+        case Embedding():
+            return f"{len(answer.vector)} numbers: {', '.join(f'{value:.3f}' for value in answer.vector[:3])}, …"
+        case Segmentation():
+            shares = ", ".join(f"{label} {share:.0%}" for label, share in answer.shares.items())
+            return f"{answer.width} × {answer.height} pixels: {shares}"
     return ", ".join(f"{span.label} {span.text!r} ({span.score:.0%})" for span in answer.spans) or "no span"

@@ -11,7 +11,8 @@ from serving.handlers.shadowing import Shadowing, difference
 from serving.plan import ServedVersion
 from serving.statistics import ShadowOutcome
 from tests.support.fake_runtime import PREPROCESSING, row, served
-from zoo.answers import Classification, Decoded, Multilabel, Regression, Span, Tagging
+from zoo.answers import Classification, Decoded, Embedding, Multilabel, Regression, Segmentation, Span, Tagging
+from zoo.masks import Mask
 
 BODY = ["body/0", "body/1"]
 LIVE = served("intent", [*BODY, "intent"], number=7)
@@ -29,6 +30,12 @@ def tagged(*spans: tuple[str, int, int]) -> Tagging:
     )
 
 
+def segmented(*places: int, width: int = 200) -> Segmentation:
+    """Return a mask of 200 pixels, with label 1 in some places."""
+    pixels = bytes(int(place in places) for place in range(200))
+    return Segmentation(mask=Mask(height=200 // width, width=width, pixels=pixels), shares={})
+
+
 @pytest.mark.parametrize(
     ("live", "shadow", "expected"),
     [
@@ -41,6 +48,12 @@ def tagged(*spans: tuple[str, int, int]) -> Tagging:
         (tagged(("person", 0, 3)), tagged(("person", 0, 3)), ""),
         (tagged(("person", 0, 3)), tagged(("person", 0, 4)), "[('person', 0, 3)] became [('person', 0, 4)]"),
         (classified("refund"), tagged(), "Classification became Tagging"),
+        (Embedding(vector=(1.0, 0.0)), Embedding(vector=(0.995, 0.1)), ""),
+        (Embedding(vector=(1.0, 0.0)), Embedding(vector=(0.6, 0.8)), "a vector turned; the cosine is 0.600"),
+        (Embedding(vector=(1.0, 0.0)), Embedding(vector=(0.6, 0.8, 0.0)), "2 numbers became 3"),
+        (segmented(), segmented(7, 9), ""),
+        (segmented(), segmented(7, 8, 9), "1.5% of the pixels have another label"),
+        (segmented(), segmented(width=100), "200 × 1 pixels became 100 × 2"),
     ],
 )
 def test_answers_are_compared_by_what_they_say(live: Decoded, shadow: Decoded, expected: str) -> None:
