@@ -1,6 +1,7 @@
 """What training minimises: one loss a kind of answer, over the logits of a head."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,13 +10,27 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from heads.base.declaration import Multilabel, Regress, Tag, Task
 from heads.base.recipe import Recipe
 
-__all__ = ["IGNORED", "class_weights", "make_loss"]
+__all__ = ["IGNORED", "Loss", "class_weights", "make_loss"]
 
 IGNORED = -100
 """The target of a padding token: it counts for nothing."""
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""(logits, targets) to a scalar."""
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A mean over a batch, and what it divides by; so the means of parts make the mean of the whole.
+
+    Attributes:
+        mean: (logits, targets) to a scalar.
+        weight: targets to what the mean divides by: their number, or the sum of their classes' weights.
+    """
+
+    mean: Callable[[Tensor, Tensor], Tensor]
+    weight: Callable[[Tensor], float] = len
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean."""
+        return self.mean(logits, targets)
 
 
 def make_loss(task: Task, recipe: Recipe, targets: Sequence[Tensor]) -> Loss:
@@ -29,21 +44,26 @@ def make_loss(task: Task, recipe: Recipe, targets: Sequence[Tensor]) -> Loss:
     if isinstance(task, Regress):
         span = task.high - task.low
         low = task.low
-        return lambda logits, values: F.mse_loss(logits.sigmoid(), (values - low) / span)
+        return Loss(lambda logits, values: F.mse_loss(logits.sigmoid(), (values - low) / span))
     if isinstance(task, Multilabel):
         positive = _positive_weights(torch.stack(list(targets))) if recipe.class_weights else None
-        return lambda logits, wanted: F.binary_cross_entropy_with_logits(
-            logits, _smooth(wanted, recipe.label_smoothing), pos_weight=positive
+        return Loss(
+            lambda logits, wanted: F.binary_cross_entropy_with_logits(
+                logits, _smooth(wanted, recipe.label_smoothing), pos_weight=_beside(positive, logits)
+            )
         )
     classes = 1 + 2 * len(task.labels) if isinstance(task, Tag) else len(task.labels)
     flat = torch.cat([target.reshape(-1) for target in targets])
     weights = class_weights(flat, classes) if recipe.class_weights else None
-    return lambda logits, wanted: F.cross_entropy(
-        logits.flatten(0, -2),
-        wanted.flatten(),
-        weight=weights,
-        ignore_index=IGNORED,
-        label_smoothing=recipe.label_smoothing,
+    return Loss(
+        lambda logits, wanted: F.cross_entropy(
+            logits.flatten(0, -2),
+            wanted.flatten(),
+            weight=_beside(weights, logits),
+            ignore_index=IGNORED,
+            label_smoothing=recipe.label_smoothing,
+        ),
+        lambda wanted: _counted(wanted[wanted != IGNORED], weights),
     )
 
 
@@ -67,3 +87,11 @@ def _positive_weights(targets_NC: Tensor) -> Tensor:
 
 def _smooth(targets: Tensor, smoothing: float) -> Tensor:
     return targets * (1 - smoothing) + smoothing / 2
+
+
+def _beside(weights: Tensor | None, logits: Tensor) -> Tensor | None:
+    return None if weights is None else weights.to(logits.device)
+
+
+def _counted(wanted: Tensor, weights: Tensor | None) -> float:
+    return wanted.numel() if weights is None else float(weights[wanted.cpu()].sum())
