@@ -84,6 +84,8 @@ class Dispatch:
         self._briefly = False
         """Whether the last batch that the event loop saw leave ran there."""
         self._gathering = Gathering()
+        self._gathers: asyncio.TimerHandle | None = None
+        """What ends the wait for more rows, while there is one."""
         self._here = lanes
         """Stands for the event loop where lanes are numbered."""
         self._running: list[Sequence[Flight]] = [()] * (lanes + 1)
@@ -114,14 +116,27 @@ class Dispatch:
 
     def _wake_soon(self) -> None:
         """Wake a lane when this turn of the loop is over, so that rows which came together run together."""
-        if not self._waking and self.lanes.idle:
+        if self._gathers is not None:
+            if self.board.queues.last_alone_s > BRIEF_S:  # which is nothing to wait with
+                self._gathers.cancel()
+                self._gathers = None
+                asyncio.get_running_loop().call_soon(self._wake)
+        elif not self._waking and self.lanes.idle:
             self._waking = True
-            asyncio.get_running_loop().call_soon(self._wake)
+            asyncio.get_running_loop().call_soon(self._gather)
+
+    def _gather(self) -> None:
+        if self._briefly and (wait_s := self._gathering.wait_s(len(self.board.queues))):
+            self._gathers = asyncio.get_running_loop().call_later(wait_s, self._gathered)
+        else:
+            self._wake()
+
+    def _gathered(self) -> None:
+        self._gathers = None
+        self._gathering.ended(len(self.board.queues))
+        self._wake()
 
     def _wake(self) -> None:
-        if self._inline and self._briefly and (wait_s := self._gathering.wait_s(len(self.board.queues))):
-            asyncio.get_running_loop().call_later(wait_s, self._wake)
-            return
         self._waking = False
         self._briefly = self._inline and self._run_here()
         if not self._briefly:

@@ -20,26 +20,29 @@ class Gathering:
     """Decides whether the next brief batch waits for more rows.
 
     >>> gathering = Gathering()
-    >>> gathering.wait_s(waiting=1), gathering.wait_s(waiting=1)  # nobody came: leave at once from now on
-    (0.002, 0.0)
+    >>> gathering.wait_s(waiting=1)
+    0.002
+    >>> gathering.ended(waiting=1)  # nobody came: leave at once from now on
+    >>> gathering.wait_s(waiting=1)
+    0.0
     """
 
     def __init__(self) -> None:
-        self._began_with: int | None = None
+        self._began_with = 0
         self._left_out = 0
 
     def wait_s(self, waiting: int) -> float:
-        """Return how many seconds to wait now; 0 if the batch is to leave.
+        """Return how many seconds the next batch waits; 0 if it is to leave at once.
 
         Args:
-            waiting: how many rows wait. Asked again after the wait, it learns what that brought.
+            waiting: how many rows wait.
         """
-        if self._began_with is not None:
-            self._left_out = 0 if waiting - self._began_with >= WORTH else LEFT_OUT
-            self._began_with = None
-            return 0.0
         if self._left_out:
             self._left_out -= 1
             return 0.0
         self._began_with = waiting
         return GATHER_S
+
+    def ended(self, waiting: int) -> None:
+        """Hear how many rows wait when a wait has ended."""
+        self._left_out = 0 if waiting - self._began_with >= WORTH else LEFT_OUT

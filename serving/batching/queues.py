@@ -18,8 +18,8 @@ __all__ = ["Lineup", "Queues", "Settled", "Shelf"]
 LeavingT = TypeVar("LeavingT", bound=WaitingRow, covariant=True)
 
 FLOOD = 8
-"""A team floods those of which it has more than this many times waiting of what they ask for at a time, in more rows than
-this: one long text beside a short one is no flood."""
+"""A team floods those of which it has more than this many times waiting of what they ask for at a time, in more rows
+than this: one long text beside a short one is no flood."""
 
 
 class Settled(Protocol[LeavingT]):
@@ -179,6 +179,11 @@ class Queues(Generic[RowT]):
     def first_alone_s(self) -> float:
         """The predicted seconds of the row that was queued first, if it ran alone; 0 if none waits."""
         return next((entry.alone_s for entry in self._entries.values()), 0.0)
+
+    @property
+    def last_alone_s(self) -> float:
+        """The same of the row that was queued last."""
+        return next((entry.alone_s for entry in reversed(self._entries.values())), 0.0)
 
     def team_rows(self, team: str) -> int:
         """Return how many rows of a team wait."""
