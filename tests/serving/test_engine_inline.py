@@ -6,7 +6,9 @@ import threading
 import numpy as np
 import pytest
 
+from serving.engine import Engine
 from serving.errors import StageFailed, Unavailable
+from serving.plan import ServedVersion
 from serving.runtimes.base import DeviceTensors
 from tests.support.fake_runtime import FakeRuntime, row
 from tests.support.running_engine import INTENT, TAG, assert_answer, run, running
@@ -36,6 +38,13 @@ class Threads(FakeRuntime):
         return self.threads[-1] is threading.current_thread()
 
 
+async def learn(engine: Engine, version: ServedVersion = TAG) -> None:
+    """Ask one after another, each when a lane is idle again."""
+    for number in range(LEARNED):
+        await submit(engine, row(number), [version])
+        await asyncio.sleep(0.002)
+
+
 class Sleepy(FakeRuntime):
     """Its ``intent`` takes long, and nothing else does."""
 
@@ -50,8 +59,7 @@ def test_a_batch_that_is_known_to_take_next_to_no_time_runs_on_the_event_loop() 
         async with running(runtime) as engine:
             await submit(engine, row(0), [TAG])
             assert not runtime.ran_here(), "nothing is known of a stage that never ran"
-            for number in range(LEARNED):
-                await submit(engine, row(number), [TAG])
+            await learn(engine)
             assert runtime.ran_here()
             assert_answer(await submit(engine, row(1, 2, 3), [TAG]), TAG, [1, 2, 3])
             assert runtime.ran_here()
@@ -63,8 +71,7 @@ def test_a_batch_that_takes_longer_than_handing_it_over_never_holds_up_the_event
     async def scenario() -> None:
         runtime = Threads(inline=True, delay_s=LONG_S)
         async with running(runtime) as engine:
-            for number in range(LEARNED):
-                await submit(engine, row(number), [TAG])
+            await learn(engine)
         assert threading.current_thread() not in runtime.threads
 
     run(scenario())
@@ -74,8 +81,7 @@ def test_on_a_device_that_a_lane_owns_nothing_runs_on_the_event_loop() -> None:
     async def scenario() -> None:
         runtime = Threads(inline=False)
         async with running(runtime) as engine:
-            for number in range(LEARNED):
-                await submit(engine, row(number), [TAG])
+            await learn(engine)
         assert threading.current_thread() not in runtime.threads
 
     run(scenario())
@@ -85,12 +91,10 @@ def test_a_stage_that_becomes_slow_goes_back_to_the_lanes() -> None:
     async def scenario() -> None:
         runtime = Threads(inline=True)
         async with running(runtime) as engine:
-            for number in range(LEARNED):
-                await submit(engine, row(number), [TAG])
+            await learn(engine)
             assert runtime.ran_here()
             runtime.delay_s = LONG_S
-            for number in range(LEARNED):
-                await submit(engine, row(number), [TAG])
+            await learn(engine)
             assert not runtime.ran_here()
 
     run(scenario())
@@ -100,8 +104,7 @@ def test_a_stage_that_fails_on_the_event_loop_fails_its_rows_and_nothing_else() 
     async def scenario() -> None:
         runtime = Threads(inline=True)
         async with running(runtime) as engine:
-            for number in range(LEARNED):
-                await submit(engine, row(number), [TAG])
+            await learn(engine)
             runtime.broken = {"tag"}
             with pytest.raises(StageFailed):
                 await submit(engine, row(1), [TAG])
@@ -115,8 +118,7 @@ def test_a_bug_of_ours_on_the_event_loop_leaves_nobody_waiting(monkeypatch: pyte
     async def scenario() -> None:
         runtime = Threads(inline=True)
         async with running(runtime) as engine:
-            for number in range(LEARNED):
-                await submit(engine, row(number), [TAG])
+            await learn(engine)
             monkeypatch.setattr(engine.statistics, "record_batch", None)
             with pytest.raises(Unavailable, match="stopped on an internal error"):
                 await submit(engine, row(1), [TAG])
@@ -151,8 +153,7 @@ def test_what_takes_long_does_not_wait_with_what_is_brief() -> None:
                 for turn in range(LEARNED):
                     await submit(engine, row(number, turn), [TAG])
 
-            for number in range(LEARNED):
-                await submit(engine, row(number), [INTENT])
+            await learn(engine, INTENT)
             await asyncio.gather(*(caller(number) for number in range(16)))
             slow = asyncio.create_task(submit(engine, row(7), [INTENT]))
             quick = asyncio.create_task(submit(engine, row(8), [TAG]))
