@@ -154,9 +154,9 @@ def _code_of(parts: Iterable[str]) -> str:
 
 
 def _python_files(place: Path) -> list[Path]:
-    """Return the Python files of a place, but for commands and pre-training: they say what is built, and not how."""
+    """Return the Python files of a place, but for commands, pre-training and tests: they say what is built, and not how."""
     found = [place] if place.suffix == ".py" else place.rglob("*.py")
-    return [file for file in found if not {"commands", "pretrain"} & set(file.parts)]
+    return [file for file in found if not {"commands", "pretrain", "testing"} & set(file.parts)]
 
 
 def _version(library: str) -> str:
