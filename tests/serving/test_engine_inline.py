@@ -144,20 +144,18 @@ def test_callers_at_once_all_get_their_own_answers_though_batches_wait_for_them(
     run(scenario())
 
 
-def test_what_takes_long_does_not_wait_with_what_is_brief() -> None:
+def test_a_row_that_takes_long_ends_the_wait_of_what_is_brief(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         runtime = Sleepy(inline=True)
         async with running(runtime) as engine:
-
-            async def caller(number: int) -> None:
-                for turn in range(LEARNED):
-                    await submit(engine, row(number, turn), [TAG])
-
             await learn(engine, INTENT)
-            await asyncio.gather(*(caller(number) for number in range(16)))
-            slow = asyncio.create_task(submit(engine, row(7), [INTENT]))
+            await learn(engine)
+            monkeypatch.setattr("serving.batching.gathering.GATHER_S", 60)
             quick = asyncio.create_task(submit(engine, row(8), [TAG]))
-            assert_answer(await slow, INTENT, [7])
+            await asyncio.sleep(0.02)
+            assert not quick.done()
+            assert_answer(await submit(engine, row(7), [INTENT]), INTENT, [7])
             assert_answer(await quick, TAG, [8])
 
+    monkeypatch.setattr("serving.batching.gathering.LEFT_OUT", 0)
     run(scenario())
