@@ -154,7 +154,7 @@ def _code_of(parts: Iterable[str]) -> str:
 
 
 def _python_files(place: Path) -> list[Path]:
-    """Return the Python files of a place, but for commands, pre-training and tests: they say what is built, and not how."""
+    """Return the Python files of a place, but for commands, pre-training and testing: they change no build."""
     found = [place] if place.suffix == ".py" else place.rglob("*.py")
     return [file for file in found if not {"commands", "pretrain", "testing"} & set(file.parts)]
 
