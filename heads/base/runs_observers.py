@@ -1,28 +1,75 @@
-"""What watches a training and tells others: a progress bar, TensorBoard, and MLflow where it is asked for."""
+"""What watches a training and tells others: its history, a progress bar, TensorBoard, and MLflow where asked for."""
 
 import importlib
+import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from heads.base.errors import LibraryMissing
 from heads.base.network import Network
-from heads.base.training.observing import EpochRecord, StepRecord
+from heads.base.runs_history import cut_torn_line
+from heads.base.training.observing import EpochRecord, Observer, StepRecord
 
 if TYPE_CHECKING:  # imported when a training begins: it takes half a second
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["MLflowObserver", "ProgressObserver", "TensorBoardObserver"]
+__all__ = ["HistoryObserver", "MLflowObserver", "ProgressObserver", "TensorBoardObserver"]
 
-_STEPS_A_POINT = 10
+_STEPS_A_RECORD = 10
 _SHOWN_EVERY_S = 0.1
 
 Tell = Callable[[int, int, str], None]
 """Told how much is done, of how much, and a line about it."""
 
 
-class ProgressObserver:
+class HistoryObserver(Observer):
+    """Writes the history of a run, each line flushed as it is written.
+
+    Args:
+        path: the file. What it has is kept: a run that goes on where it was killed goes on here too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+        self._until_next = 0
+
+    def begins(self, network: Network, epochs: int) -> None:  # noqa: ARG002 - as every observer
+        """Open the file behind its last whole line."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch()
+        cut_torn_line(self._path)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._until_next = 0
+
+    def on_step(self, record: StepRecord) -> None:
+        """Write the first step and every tenth."""
+        if self._until_next == 0:
+            self._write("step", record)
+            self._until_next = _STEPS_A_RECORD
+        self._until_next -= 1
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Write the epoch."""
+        self._write("epoch", record)
+
+    def ends(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, kind: str, record: StepRecord | EpochRecord) -> None:
+        assert self._file is not None, "a record before begins"
+        values = {name: getattr(record, name) for name in record.__dataclass_fields__}
+        self._file.write(json.dumps({"kind": kind, **_as_json(values)}, allow_nan=False) + "\n")
+        self._file.flush()
+
+
+class ProgressObserver(Observer):
     """Tells a progress bar the loss, the watched metric, the pace and the time left.
 
     Args:
@@ -65,9 +112,6 @@ class ProgressObserver:
         self._score = f" · {self._metric} {record.metrics.get(self._metric, record.watched):.3f}"
         self._show(float(record.epoch), record.train_loss, record.rows_per_s)
 
-    def ends(self) -> None:
-        """Leave the bar as it is; whoever made it takes it away."""
-
     def _show(self, epochs_done: float, loss: float, rows_per_s: float) -> None:
         self._shown_s = self._clock()
         done_here = epochs_done - (self._first_epoch - 1)
@@ -79,7 +123,7 @@ class ProgressObserver:
         self._tell(round(1000 * epochs_done), 1000 * self._epochs, line)
 
 
-class TensorBoardObserver:
+class TensorBoardObserver(Observer):
     """Writes losses, metrics, learning rates and gradient norms where TensorBoard reads them.
 
     Args:
@@ -91,9 +135,6 @@ class TensorBoardObserver:
         self._writer: SummaryWriter | None = None
         self._until_next = 0
 
-    def begins(self, network: Network, epochs: int) -> None:
-        """Do nothing yet: from which step on to write, the first step says."""
-
     def on_step(self, record: StepRecord) -> None:
         """Write the first step and every tenth."""
         writer = self._opened(record.step)
@@ -101,7 +142,7 @@ class TensorBoardObserver:
             writer.add_scalar("step/loss", record.loss, record.step)
             _write_all(writer, "learning rate", record.learning_rates, record.step)
             _write_all(writer, "gradient norm", record.grad_norms, record.step)
-            self._until_next = _STEPS_A_POINT
+            self._until_next = _STEPS_A_RECORD
         self._until_next -= 1
 
     def on_epoch(self, record: EpochRecord) -> None:
@@ -128,11 +169,11 @@ class TensorBoardObserver:
         return self._writer
 
 
-class MLflowObserver:
+class MLflowObserver(Observer):
     """Logs a run to an MLflow server: its recipe as parameters, its epochs as metrics.
 
     Args:
-        uri: the tracking server.
+        uri: the tracking server. It is told epochs; a call for each step would cost more than the step.
         head: the head; the experiment is named after it.
         name: what the run is called.
         parameters: the recipe.
@@ -166,9 +207,6 @@ class MLflowObserver:
         self._run = ""
         self._attempt(start)
 
-    def on_step(self, record: StepRecord) -> None:
-        """Log nothing: a call to the server for each step would cost more than the step."""
-
     def on_epoch(self, record: EpochRecord) -> None:
         """Log losses and metrics of the epoch."""
         values = {"train_loss": record.train_loss, "valid_loss": record.valid_loss, **record.metrics}
@@ -191,6 +229,13 @@ class MLflowObserver:
         except Exception as error:  # whatever a client of a server raises; the training is worth more than its log
             self._run = ""
             self._on_trouble(f"not logged to MLflow at {self._uri}: {type(error).__name__}: {error}")
+
+
+def _as_json(value: Any) -> Any:
+    """Return plain JSON of a record; a number that is not finite has no JSON, and becomes null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return {key: _as_json(each) for key, each in value.items()} if hasattr(value, "items") else value
 
 
 def _write_all(writer: "SummaryWriter", group: str, values: Mapping[str, float], step: int) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heads.base.runs_history import HistoryObserver, read_history
+from heads.base.runs_history import read_history
+from heads.base.runs_observers import HistoryObserver
 from heads.base.training.observing import EpochRecord, StepRecord
 
 
