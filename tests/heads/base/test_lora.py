@@ -18,7 +18,7 @@ def block() -> nn.Module:
 def perturbed(part: nn.Module) -> nn.Module:
     with torch.no_grad():
         for weight in (weight for weight in part.parameters() if weight.requires_grad):
-            weight += torch.randn_like(weight)
+            weight.add_(torch.randn_like(weight))
     return part
 
 
