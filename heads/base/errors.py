@@ -10,6 +10,7 @@
     ├── FormsFixed        a precision for stages that the zoo has already without it
     ├── LibraryMissing    a library that was asked for and is not installed
     ├── RunAtWork         a run in which another process is at work
+    ├── CheckpointFailed  a checkpoint that cannot be written or read
     └── TrainingFailed    a loss that is not a number
 
 The zoo refuses the rest, whoever builds: a head below its gate is ``zoo.errors.GateMissed``, an export too far
@@ -18,6 +19,7 @@ from the torch model ``zoo.errors.ParityMissed``, labels that do not add up ``zo
 
 __all__ = [
     "BackboneChanged",
+    "CheckpointFailed",
     "FormsFixed",
     "HeadsError",
     "InvalidHead",
@@ -77,7 +79,13 @@ class RunAtWork(HeadsError):
     code = "heads.run_at_work"
 
 
+class CheckpointFailed(HeadsError):
+    """The state of a run cannot be written, as on a full disk, or read; nothing half written is left."""
+
+    code = "heads.checkpoint_failed"
+
+
 class TrainingFailed(HeadsError):
-    """Training reached a loss that is not a number; the text names the step."""
+    """Training reached a loss that is not a number, or that diverges; the text names the step."""
 
     code = "heads.training_failed"
