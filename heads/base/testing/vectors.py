@@ -1,0 +1,87 @@
+"""One vector for each example: the cached features of the frozen backbone, averaged. Imports torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.base.bench import Bench
+from heads.base.features import features_of
+from heads.base.ingredients import gather
+from heads.base.packages import Package
+from heads.base.phases import Phases
+from heads.base.prefix import FrozenPrefix
+from heads.base.threads import one_thread, workers
+from zoo import Zoo
+from zoo.labels import Example
+from zoo.preprocessing.row import digest_tensors
+
+__all__ = ["Placed", "place"]
+
+_CHANNELS = "CD"
+"""The axes of a feature that are kept; it is averaged over the others, those of tokens and of pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Examples as a head could tell them apart.
+
+    Attributes:
+        examples: N of them.
+        digests: of what preprocessing makes of each input; equal digests, nothing could tell them apart.
+        vectors: (N, D); the mean of all is taken away, since features of many networks share a large part.
+    """
+
+    examples: tuple[Example, ...]
+    digests: tuple[str, ...]
+    vectors: NDArray[np.float64]
+
+
+def place(zoo: Zoo, package: Package, examples: Sequence[Example], phases: Phases) -> Placed:
+    """Compute the features of examples after the stage that a head is attached to, or take them from the cache.
+
+    Args:
+        zoo: where the backbone and the cache are.
+        package: the head package.
+        examples: of whichever splits; their targets are not looked at.
+        phases: told about progress.
+
+    Raises:
+        NotFound: the backbone is not in the zoo.
+        InvalidLabels: preprocessing refuses an input, or an image is not in the zoo.
+    """
+    ingredients = gather(zoo, package)
+    bench = Bench(zoo, ingredients, phases)
+    stages = [zoo.stage(stage.digest) for stage in ingredients.backbone.manifest.stages]
+    prefix = FrozenPrefix(ingredients.backbone, stages, len(ingredients.attached), bench.preprocessor.declared)
+    rows = bench.rows(examples)
+    with phases.phase("features"), one_thread():
+        features = features_of(
+            rows,
+            prefix=prefix,
+            preprocessor=bench.preprocessor,
+            cache=zoo.features,
+            workers=workers(),
+            on_rows=phases.at,
+        )
+    last = bench.attached[-1].outputs[-1]
+    vectors_ND = np.stack([_averaged(each[last.name], last.name) for each in features])
+    return Placed(
+        examples=tuple(examples),
+        digests=tuple(digest_tensors(row.tensors) for row in rows),
+        vectors=vectors_ND - vectors_ND.mean(0),
+    )
+
+
+def _averaged(array: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """Average a feature over every axis but its channels, which its name tells: ``tokens_NTD`` over T.
+
+    >>> _averaged(np.array([[1.0, 2.0], [3.0, 4.0]]), "tokens_NTD").tolist()
+    [2.0, 3.0]
+    """
+    axes = name.rpartition("_")[2].removeprefix("N")
+    assert len(axes) == array.ndim, (name, array.shape)
+    others = tuple(place for place, axis in enumerate(axes) if axis not in _CHANNELS)
+    return np.asarray(np.mean(array, axis=others, dtype=np.float64))
