@@ -93,7 +93,8 @@ class Bench:
         if example.image and not self._zoo.blobs.has(example.image):
             raise InvalidLabels(
                 f"{where}: the image of {example.id!r} is not in the zoo: there is no blob "
-                f"{example.image!r}. `zoo.blobs.put` its bytes there, and write the digest that it returns."
+                f"{example.image!r}. `zoo labels put <files>` puts pictures there and prints the digests for lines; "
+                "a package with an images.py makes its own."
             )
         try:
             return self.preprocessor(self._zoo.blobs.get(example.image) if example.image else example.text)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from heads.base.images import fill_images
 from heads.base.ingredients import Ingredients, gather
 from heads.base.packages import Package
 from heads.base.phases import Phases
@@ -55,7 +56,7 @@ def build_head(
         InvalidReference: an alias is no name.
         Conflict: the head belongs to another team.
         InvalidHead: the declaration does not fit the labels or the backbone.
-        InvalidLabels: the labels do not parse, or preprocessing refuses one of them.
+        InvalidLabels: the labels do not parse, preprocessing refuses one of them, or a picture cannot be made again.
         BackboneChanged: the backbone's source no longer gives the weights that the zoo has.
         TrainingFailed: the loss is not a number.
         GateMissed: the head is below its gate. Nothing was published.
@@ -68,6 +69,8 @@ def build_head(
         ingredients = gather(zoo, package)
     if not force and (built := _built(zoo, ingredients, promote_to, by, phases)):
         return built
+    with phases.phase("images"):
+        fill_images(zoo, package, ingredients.labels, on_image=phases.at)
     with phases.phase("load torch"):
         from heads.base.pipeline import make_version
     manifest = make_version(zoo, ingredients, by=by, phases=phases)

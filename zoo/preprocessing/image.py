@@ -13,7 +13,7 @@ from zoo.manifest import ImagePreprocessing, TensorSpec
 from zoo.preprocessing.row import Raw, Row, digest_image, digest_tensors
 from zoo.preprocessing.tensor import check_tensors, describe_raw
 
-__all__ = ["MAX_PIXELS", "ImagePreprocessor", "framed"]
+__all__ = ["MAX_PIXELS", "ImagePreprocessor", "check_image", "framed"]
 
 MAX_PIXELS = 64_000_000
 """An image of more pixels, as sent or once resized, is refused before they are allocated (192 MB as RGB)."""
@@ -53,6 +53,11 @@ class ImagePreprocessor:
         pixels_HWC = np.asarray(image, np.float32) / np.float32(255)
         pixels_CHW: NDArray[np.float32] = np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))
         return (pixels_CHW - self._mean) / self._std
+
+
+def check_image(data: bytes) -> None:
+    """Raise Undecodable if bytes are not a whole JPEG or PNG, or one of too many pixels."""
+    _decode(data)
 
 
 def framed(image: Image.Image, spec: ImagePreprocessing, resampling: Image.Resampling, outside: int = 0) -> Image.Image:

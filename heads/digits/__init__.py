@@ -1,0 +1,1 @@
+"""Digits: which digit somebody wrote by hand. ``head.HEAD`` is the declaration."""

@@ -1,0 +1,1 @@
+"""Glyphs: which of thirty small letters a picture shows. ``head.HEAD`` is the declaration."""

@@ -1,0 +1,1 @@
+"""Style: whether a letter is set bold, italic or monospaced. ``head.HEAD`` is the declaration."""
