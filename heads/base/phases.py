@@ -43,6 +43,6 @@ class Phases:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + self._clock() - started
 
-    def at(self, done: int, total: int) -> None:
-        """Say how far the current phase is."""
-        self._listener(self._name, done, total)
+    def at(self, done: int, total: int, line: str = "") -> None:
+        """Say how far the current phase is, and a line about it."""
+        self._listener(f"{self._name} · {line}" if line else self._name, done, total)

@@ -21,6 +21,8 @@ from heads.base.runs_history import cut_torn_line
 from heads.base.search_recipe import Value
 from heads.base.search_space import searched_keys
 from heads.base.training import EpochRecord, Observer, Trained
+from zoo.digest import digest_json
+from zoo.manifest import LOWER_IS_BETTER
 
 __all__ = ["Found", "Search", "Train"]
 
@@ -42,7 +44,7 @@ class Found:
 
     Attributes:
         changes: what the best recipe changes of today's; empty if nothing was better.
-        score: its watched metric on the valid split, turned so that more is better; the mean over the seeds.
+        score: its watched metric on the valid split; the mean over the seeds.
         today: the same of today's recipe.
         seeds: how many seeds both means are over.
         trials: trials that are done, pruned ones included.
@@ -106,7 +108,7 @@ class Search:
         until = self.clock() + seconds
         with _quiet():
             self._give_up_interrupted()
-            today = self._scored("today", {}, self.recipe.seed)
+            today = self._scored({}, self.recipe.seed)
             while (done := len(self._finished())) < trials and self.clock() < until and not stopped():
                 self._try_one(done)
                 self.on_trial(done + 1, trials, max((each.value for each in self._complete()), default=today))
@@ -130,7 +132,7 @@ class Search:
         else:
             trial.set_user_attr("changes", changes)
             score = watched_score(self.task, trained.valid)
-            self._study.set_user_attr(_name(str(trial.number), self.recipe.seed), score)
+            self._study.set_user_attr(_key(self._recipe(changes)), score)
             self._study.tell(trial, score)
 
     def _found(self, trials: int, stopped: Callable[[], bool]) -> Found:
@@ -138,29 +140,32 @@ class Search:
         finished = self._finished()
         others = [each for each in self._complete() if self._recipe(each.user_attrs["changes"]) != self.recipe]
         best = sorted(others, key=lambda each: (-each.value, each.number))[:_CONFIRMED]
-        candidates = [("today", {}), *((str(each.number), each.user_attrs["changes"]) for each in best)]
+        candidates: list[dict[str, Value]] = [{}, *(each.user_attrs["changes"] for each in best)]
         seeds = [self.recipe.seed + further for further in range(_SEEDS)]
         if not best or stopped() or len(finished) < trials:
             seeds = seeds[:1]
-        means = [sum(self._scored(name, changes, seed) for seed in seeds) / len(seeds) for name, changes in candidates]
+        means = [sum(self._scored(changes, seed) for seed in seeds) / len(seeds) for changes in candidates]
         winner = max(range(len(means)), key=lambda index: (means[index], -index))
         return Found(
-            changes=candidates[winner][1],
-            score=means[winner],
-            today=means[0],
+            changes={key: value for key, value in candidates[winner].items() if getattr(self.recipe, key) != value},
+            score=self._metric(means[winner]),
+            today=self._metric(means[0]),
             seeds=len(seeds),
             trials=len(finished),
             pruned=sum(each.state is TrialState.PRUNED for each in finished),
             complete=len(finished) >= trials,
         )
 
-    def _scored(self, name: str, changes: dict[str, Value], seed: int) -> float:
+    def _scored(self, changes: dict[str, Value], seed: int) -> float:
         """Return what a recipe reaches with a seed; it is trained once in the life of the journal."""
-        key = _name(name, seed)
+        recipe = self._recipe(changes).model_copy(update={"seed": seed})
+        key = _key(recipe)
         if key not in self._study.user_attrs:
-            recipe = self._recipe(changes).model_copy(update={"seed": seed})
             self._study.set_user_attr(key, watched_score(self.task, self.train(recipe, []).valid))
         return float(self._study.user_attrs[key])
+
+    def _metric(self, score: float) -> float:
+        return -score if self.task.metrics[0] in LOWER_IS_BETTER else score
 
     def _recipe(self, changes: dict[str, Value]) -> Recipe:
         return Recipe.model_validate(self.recipe.model_dump() | changes)
@@ -203,8 +208,8 @@ class _Journal(JournalFileBackend):
             file.write("".join(json.dumps(log) + "\n" for log in logs))
 
 
-def _name(recipe: str, seed: int) -> str:
-    return f"{recipe} with seed {seed}"
+def _key(recipe: Recipe) -> str:
+    return digest_json(recipe.model_dump(mode="json"))
 
 
 def _journal(path: Path) -> _Journal:

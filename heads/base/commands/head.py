@@ -2,6 +2,10 @@
 
 import click
 
+from heads.base.commands.check import check
+from heads.base.commands.runs import runs
+from heads.base.commands.search import search
+from heads.base.commands.test import test
 from heads.base.commands.training import train_packages
 from heads.base.packages import find_teams, load_package
 from heads.base.packages import new_package as make_package
@@ -66,3 +70,9 @@ def new(team: str, template: str) -> None:
     """
     folder = make_package(team, template)
     click.echo(f"made {folder}. Now write its labels and its task, then: zoo head train {team}")
+
+
+head.add_command(runs)
+head.add_command(search)
+head.add_command(check)
+head.add_command(test)

@@ -67,7 +67,8 @@ def test_a_better_recipe_is_found_and_only_searched_keys_change(tmp_path: Path) 
     assert found.today == pytest.approx(0.7)
     assert found.score > 0.85
     assert found.changes["learning_rate"] == pytest.approx(0.01, rel=0.5)
-    assert set(found.changes) == {each.key for each in searched_keys(TASK)}
+    assert set(found.changes) <= {each.key for each in searched_keys(TASK)}
+    assert all(getattr(RECIPE, key) != value for key, value in found.changes.items())
     assert (found.trials, found.complete, found.seeds) == (60, True, 5)
     assert {recipe.epochs for recipe in train.recipes} == {12}
 
@@ -83,6 +84,14 @@ def test_the_first_trial_is_todays_recipe(tmp_path: Path) -> None:
     train = Trainer()
     search(tmp_path / "journal", train).run(1)
     assert train.recipes == [RECIPE, RECIPE]
+
+
+def test_todays_recipe_is_measured_as_it_is_today_also_where_an_older_one_began_the_search(tmp_path: Path) -> None:
+    found = search(tmp_path / "journal", Trainer()).run(40)
+    better = RECIPE.model_copy(update=found.changes)
+    again = Search(journal=tmp_path / "journal", task=TASK, recipe=better, train=Trainer()).run(40)
+    assert again.changes == {}
+    assert again.score == again.today == pytest.approx(found.score)
 
 
 def test_a_search_that_goes_on_tries_what_an_uninterrupted_one_tries(tmp_path: Path) -> None:
