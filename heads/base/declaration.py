@@ -266,6 +266,8 @@ class Head:
                 f"'ood' is the name of another team, for a head of {', '.join(_UNSURE)}; {self.name!r} is a "
                 f"{self.task.kind} head of {self.team!r}, and says {self.ood!r}."
             )
+        if self.ood and not self.calibrate and self.uncertainty == "none":
+            raise InvalidHead(f"{self.name!r} says 'ood' and no 'calibrate' or 'uncertainty', whose measure it is.")
 
     def _describe_certainty(self) -> dict[str, Any]:
         """Return only what is set, so that heads without it keep their build key."""
