@@ -1,81 +1,54 @@
-"""The training loop: plain torch over cached features, the same weights for the same seed."""
+"""The training loop: epochs of a course, judged by the valid split, from which a killed run goes on."""
 
-import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from heads.base.errors import TrainingFailed
-from heads.base.losses import IGNORED, Loss, make_loss
-from heads.base.metrics import measure, watched_score
+from heads.base.metrics import watched_score
 from heads.base.network import Network
 from heads.base.recipe import Recipe
-from heads.base.targets import answer_of, encode_target, found_target
 from heads.base.threads import one_thread
-from heads.base.training.checkpoint import Checkpoints
-from heads.base.training.observing import EpochRecord, Observer
-from zoo.labels import Example, Target
-from zoo.manifest import Answer
-from zoo.preprocessing import Row
+from heads.base.training.averaging import Average, moving, update_batch_norms
+from heads.base.training.checkpoint import Checkpoints, clear_checkpoints, read_checkpoint, write_checkpoint
+from heads.base.training.course import Course
+from heads.base.training.encoded import Encoded
+from heads.base.training.observing import EpochRecord, Observer, StepRecord
+from heads.base.training.processes import processes_for
+from heads.base.training.scoring import device_of, score
+from heads.base.training.state import State
+from heads.base.training.stepping import Stepper
+from heads.base.training.watching import Best, DivergenceWatch
+from heads.base.training.weights import changing_weights, put_weights, set_training_mode
 
-__all__ = ["Encoded", "Trained", "answers_of", "encode", "learning_rate_at", "outputs_of", "train_head"]
+__all__ = ["Trained", "seeded", "train_head"]
 
 Trainable = TypeVar("Trainable", bound=Network)
 
-_WARM_UP = 0.1
-_ROWS_AT_ONCE = 64
-_BATCHES_SORTED_TOGETHER = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
-    """One split, ready for a head: per row its reduced features, its target, its label and its input."""
-
-    reduced: list[tuple[Tensor, ...]]
-    targets: list[Tensor]
-    wanted: list[Target]
-    rows: list[Row]
-
-    def size(self, row: int) -> int:
-        """Return the size of a row's first axis, which ragged rows are padded on."""
-        return len(self.reduced[row][0])
+_IDS_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """How training went. The head given to it has the weights of the best epoch."""
+    """How training went. The network given to it has the weights of the best epoch, or the average that ``swa`` took.
+
+    Attributes:
+        epochs: how many there were.
+        best_epoch: the one whose weights it has; with ``swa``, the last.
+        seconds: how long it took, before and after a resume.
+        valid: metrics on the valid split.
+    """
 
     epochs: int
     best_epoch: int
     seconds: float
     valid: dict[str, float]
-
-
-def encode(
-    head: Network, examples: Sequence[Example], rows: Sequence[Row], features: Sequence[Mapping[str, NDArray[Any]]]
-) -> Encoded:
-    """Prepare a split: reduce its features with the head's weightless part, and encode its targets.
-
-    Args:
-        head: whose ``reduce`` is applied.
-        examples: the labels.
-        rows: their inputs.
-        features: per row, what the head reads, by name and without the N axis.
-    """
-    return Encoded(
-        reduced=[_reduce_row(head, feature) for feature in features],
-        targets=[encode_target(head.task, example.target, row) for example, row in zip(examples, rows, strict=True)],
-        wanted=[example.target for example in examples],
-        rows=list(rows),
-    )
 
 
 def train_head(
@@ -84,184 +57,293 @@ def train_head(
     recipe: Recipe,
     *,
     observers: Sequence[Observer] = (),
-    checkpoints: Checkpoints | None = None,  # noqa: ARG001 - the signature comes before what it does
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[Trainable, Encoded, Trained]:
-    """Train a head and give it the weights of its best epoch on the valid split.
+    """Train a network and give it the weights of its best epoch on the valid split.
+
+    It trains where ``make`` puts it. In processes that ``torchrun`` started, all of which call this, each batch is
+    shared out; the first process alone tells observers and writes checkpoints.
 
     Args:
         make: makes the untrained network; called under the recipe's seed.
         split: the train and the valid split, encoded for that network.
         recipe: how to train.
         observers: told about each step and each epoch.
-        checkpoints: where the state is written, to go on from if the run is killed.
+        checkpoints: where the state is written, to go on from if the run is killed; deleted when it is done.
 
     Returns:
-        The trained head, in eval mode; the valid split as it saw it; and how it went.
+        The trained network, in eval mode; the valid split as it saw it; and how it went.
 
     Raises:
-        TrainingFailed: the loss is not a number.
+        InvalidRecipe: the recipe does not fit the network or its device.
+        TrainingFailed: the loss is not a number, or diverges.
+        CheckpointFailed: a checkpoint cannot be written or read.
     """
-    started = time.monotonic()
-    with torch.random.fork_rng(devices=[]), one_thread():
+    with seeded(recipe):
+        network = make()
+        train, valid = split(network)
+        run = _Run(network, train, valid, recipe, observers, checkpoints)
+        trained = run.go()
+    return network, valid, trained
+
+
+@contextmanager
+def seeded(recipe: Recipe) -> Iterator[None]:
+    """Compute the body on one thread and under the recipe's seed; the caller's random state is left alone."""
+    initialized = torch.cuda.is_initialized()  # type: ignore[no-untyped-call] # torch leaves it untyped
+    devices = [torch.cuda.current_device()] if initialized else []
+    with torch.random.fork_rng(devices=devices), one_thread():
         torch.manual_seed(recipe.seed)
-        head = make()
-        train, valid = split(head)
-        best = _Best()
-        for observer in observers:
-            observer.begins(head, recipe.epochs)
-        for epoch in _epochs(head, train, recipe):
-            loss, values = _score(head, valid, epoch)
-            best.offer(epoch, head, loss, values)
-            record = EpochRecord(
-                epoch=epoch,
-                epochs=recipe.epochs,
-                train_loss=math.nan,
-                valid_loss=loss,
-                metrics=values,
-                watched=best.latest,
-                is_best=best.epoch == epoch,
-                rows_per_s=math.nan,
-                seconds=math.nan,
-            )
-            for observer in observers:
-                observer.on_epoch(record)
-            if epoch - best.epoch >= recipe.patience:
-                break
-    best.restore(head)
-    for observer in observers:
-        observer.ends()
-    seconds = time.monotonic() - started
-    return head, valid, Trained(epochs=epoch, best_epoch=best.epoch, seconds=seconds, valid=best.values)
+        yield
 
 
-def outputs_of(head: Network, data: Encoded) -> list[dict[str, NDArray[Any]]]:
-    """Return the head's output for each row, without the N axis and trimmed to the row's length."""
-    return _finished(head, _logits(head, data))
+def explain_no_number(loss: float, step: int, ids: Sequence[str], broken: bool) -> TrainingFailed:
+    """Return the error for a loss that is no number.
 
-
-def answers_of(answer: Answer, outputs: Sequence[Mapping[str, NDArray[Any]]], rows: Sequence[Row]) -> list[Target]:
-    """Return each row's answer as a target, decoded as a server decodes it."""
-    return [found_target(answer, values, row) for values, row in zip(outputs, rows, strict=True)]
-
-
-def learning_rate_at(step: int, steps: int, peak: float) -> float:
-    """Return the one-cycle learning rate: a linear rise over the first tenth, then a cosine to zero.
-
-    Loshchilov & Hutter 2017 (cosine) with the warm-up of Goyal et al. 2017.
-
-    >>> [round(learning_rate_at(step, 20, 1.0), 2) for step in (0, 1, 10, 19)]
-    [0.5, 1.0, 0.59, 0.01]
+    Args:
+        loss: what it is.
+        step: of the optimiser, from 1.
+        ids: of the examples in the batch.
+        broken: whether they are those whose features are no numbers.
     """
-    rise = max(1, round(_WARM_UP * steps))
-    if step < rise:
-        return peak * (step + 1) / rise
-    return peak * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
-
-
-class _Best:
-    """Keeps the weights of the epoch with the best validation score; of equal scores, the one of least loss."""
-
-    def __init__(self) -> None:
-        self.epoch = 0
-        self.latest = -math.inf
-        self.values: dict[str, float] = {}
-        self._score = (-math.inf, -math.inf)
-        self._weights: dict[str, Tensor] = {}
-
-    def offer(self, epoch: int, head: Network, loss: float, values: dict[str, float]) -> None:
-        self.latest = watched_score(head.task, values)
-        if (self.latest, -loss) > self._score:
-            self.epoch, self.values, self._score = epoch, values, (self.latest, -loss)
-            self._weights = copy.deepcopy(head.state_dict())
-
-    def restore(self, head: Network) -> None:
-        head.load_state_dict(self._weights)
-        head.eval()
-
-
-def _epochs(head: Network, train: Encoded, recipe: Recipe) -> Iterator[int]:
-    loss = make_loss(head.task, recipe, train.targets)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    steps = recipe.epochs * math.ceil(len(train.rows) / recipe.batch_size)
-    step = 0
-    for epoch in range(1, recipe.epochs + 1):
-        head.train()
-        for chosen in _shuffled_batches(train, recipe.batch_size):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, steps, recipe.learning_rate)
-            _step(head, train, chosen, loss, optimizer, step)
-            step += 1
-        yield epoch
-
-
-def _shuffled_batches(train: Encoded, size: int) -> list[list[int]]:
-    """Return the rows in batches in random order; a batch holds rows of similar length, so that little is padded."""
-    order: list[int] = torch.randperm(len(train.rows)).tolist()
-    near = size * _BATCHES_SORTED_TOGETHER
-    chunks = [sorted(order[start : start + near], key=train.size) for start in range(0, len(order), near)]
-    batches = [chunk[start : start + size] for chunk in chunks for start in range(0, len(chunk), size)]
-    return [batches[index] for index in torch.randperm(len(batches)).tolist()]
-
-
-def _step(
-    head: Network, train: Encoded, chosen: Sequence[int], loss: Loss, optimizer: torch.optim.Optimizer, step: int
-) -> None:
-    value = loss(head.logits(*_inputs(train, chosen)), _batch([train.targets[row] for row in chosen], IGNORED))
-    if not torch.isfinite(value):
-        raise TrainingFailed(
-            f"The loss is {value.item()} at step {step + 1}; expected a finite number. Lower learning_rate in "
-            "recipe.toml, or look for inputs whose features are not numbers."
+    named = ", ".join(ids[:_IDS_NAMED]) + (f" and {len(ids) - _IDS_NAMED} more" if len(ids) > _IDS_NAMED else "")
+    if broken:
+        return TrainingFailed(
+            f"The loss is {loss} at step {step}; expected a finite number. The features of {named} are not numbers: "
+            "look at these inputs."
         )
-    optimizer.zero_grad()
-    value.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
-    torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-    optimizer.step()
+    batch = f", in the batch of {named}" if named else ""
+    return TrainingFailed(
+        f"The loss is {loss} at step {step}{batch}; expected a finite number. Lower learning_rate in recipe.toml, "
+        "or look for inputs whose features are not numbers."
+    )
 
 
-def _score(head: Network, valid: Encoded, epoch: int) -> tuple[float, dict[str, float]]:
-    """Return the loss and the metrics on the valid split, both from one pass."""
-    logits = _logits(head, valid)
-    if not all(scores.isfinite().all() for scores in logits):
-        raise TrainingFailed(
-            f"The head gives no numbers after epoch {epoch}; expected finite scores. Lower learning_rate in "
-            "recipe.toml."
+@dataclass(slots=True)
+class _Position:
+    """How far a run is. Between epochs ``batches`` is empty."""
+
+    epoch: int = 1
+    done: int = 0  # batches of the epoch
+    step: int = 0
+    batches: list[list[int]] = field(default_factory=list)
+    loss: float = 0.0  # summed over the rows of the epoch
+    rows: int = 0
+    training_s: float = 0.0  # of the epoch
+    epoch_s: float = 0.0
+
+    def state(self) -> State:
+        order = torch.tensor([row for batch in self.batches for row in batch], dtype=torch.int64)
+        sizes = torch.tensor([len(batch) for batch in self.batches], dtype=torch.int64)
+        names = ("epoch", "done", "step", "loss", "rows", "training_s", "epoch_s")
+        return State(tensors={"order": order, "sizes": sizes}, values={name: getattr(self, name) for name in names})
+
+    @classmethod
+    def restored(cls, state: State) -> "_Position":
+        sizes = state.tensors["sizes"].tolist()
+        batches = [batch.tolist() for batch in torch.split(state.tensors["order"], sizes)] if sizes else []
+        return cls(batches=batches, **state.values)
+
+
+class _Run:
+    """One training, from its first step or from a checkpoint."""
+
+    def __init__(
+        self,
+        network: Network,
+        train: Encoded,
+        valid: Encoded,
+        recipe: Recipe,
+        observers: Sequence[Observer],
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self._network, self._valid, self._recipe = network, valid, recipe
+        self._processes = processes_for(device_of(network))
+        self._stepper = Stepper(network, train, recipe, self._processes)
+        self._course = Course(recipe=recipe, deepest=self._stepper.layers[-1].depth)
+        self._ema = Average(self._stepper.parameters, moving(recipe.ema)) if recipe.ema else None
+        self._swa = Average(self._stepper.parameters) if recipe.swa else None
+        self._best, self._watch, self._at = Best(), DivergenceWatch(), _Position()
+        self._observers = observers if self._processes.rank == 0 else ()
+        self._checkpoints = checkpoints
+        self._before_s, self._began_s = 0.0, time.monotonic()
+        if self._processes.rank:  # drop-out is to differ between the processes
+            torch.manual_seed(recipe.seed + self._processes.rank)
+
+    def go(self) -> Trained:
+        """Train to the end; the network then has the weights that the recipe wants."""
+        self._resume()
+        try:
+            for observer in self._observers:
+                observer.begins(self._network, self._course.epochs)
+            epochs = self._epochs()
+            valid = self._finish()
+        finally:
+            self._stepper.ends()
+            for observer in self._observers:
+                observer.ends()
+        if self._checkpoints and self._processes.rank == 0:
+            clear_checkpoints(self._checkpoints)
+        best_epoch = epochs if self._swa else self._best.epoch
+        return Trained(epochs=epochs, best_epoch=best_epoch, seconds=self._elapsed_s(), valid=valid)
+
+    def _epochs(self) -> int:
+        """Train epoch by epoch, and return how many there were."""
+        while True:
+            at = self._at
+            self._train_epoch()
+            self._judge_epoch()
+            if self._course.stops(at.epoch, self._best.epoch):
+                return at.epoch
+            self._at = _Position(epoch=at.epoch + 1, step=at.step)
+
+    def _train_epoch(self) -> None:
+        at = self._at
+        if not at.batches:
+            if self._course.begins_leg(at.epoch) and at.step:
+                self._stepper.new_optimizer()
+            at.batches = self._stepper.shuffled()
+        self._stepper.train_down_to(self._course.depth(at.epoch))
+        while at.done < len(at.batches):
+            started = time.monotonic()
+            record = self._step(at.batches[at.done])
+            took = time.monotonic() - started
+            at.training_s += took
+            at.epoch_s += took
+            for observer in self._observers:
+                observer.on_step(record(took))
+            if self._checkpoints and at.step % self._checkpoints.every_steps == 0:
+                self._write(self._checkpoints)
+
+    def _step(self, rows: Sequence[int]) -> Callable[[float], StepRecord]:
+        """Do one step, and return what makes its record of the seconds it took."""
+        at = self._at
+        loss = self._stepper.gradients(rows)
+        if not math.isfinite(loss):
+            raise explain_no_number(loss, at.step + 1, *self._stepper.named(rows))
+        self._watch.see(loss, at.step + 1)
+        rates = [self._course.rate(at.epoch, at.done, len(at.batches), layer.depth) for layer in self._stepper.layers]
+        norms = self._stepper.update(rates, with_norms=bool(self._observers))
+        if self._ema:
+            self._ema.add()
+        at.done, at.step, at.loss, at.rows = at.done + 1, at.step + 1, at.loss + loss * len(rows), at.rows + len(rows)
+        named = {layer.name: rate for layer, rate in zip(self._stepper.layers, rates, strict=True)}
+        return lambda seconds: StepRecord(
+            step=at.step,
+            epoch=at.epoch,
+            loss=loss,
+            learning_rates={layer.name: named[layer.name] for layer in self._stepper.trained},
+            grad_norms=norms,
+            rows=len(rows),
+            seconds=seconds,
         )
-    loss = make_loss(head.task, Recipe(), valid.targets)(_batch(logits), _batch(valid.targets, IGNORED))
-    found = answers_of(answer_of(head.task), _finished(head, logits), valid.rows)
-    return float(loss), measure(head.task, valid.wanted, found)
 
+    def _judge_epoch(self) -> None:
+        """Look at the valid split, keep the weights if they are the best, and tell."""
+        at, started = self._at, time.monotonic()
+        with self._ema.standing_in() if self._ema else nullcontext():
+            loss, values = self._score()
+            watched = watched_score(self._network.task, values)
+            if is_best := self._best.beaten_by(watched, loss):
+                self._best.keep(at.epoch, watched, loss, values, self._weights())
+        if self._swa and self._course.averages(at.epoch):
+            self._swa.add()
+        at.epoch_s += time.monotonic() - started
+        record = EpochRecord(
+            epoch=at.epoch,
+            epochs=self._course.epochs,
+            train_loss=at.loss / at.rows,
+            valid_loss=loss,
+            metrics=values,
+            watched=watched,
+            is_best=is_best,
+            rows_per_s=at.rows / max(at.training_s, 1e-9),
+            seconds=at.epoch_s,
+        )
+        for observer in self._observers:
+            observer.on_epoch(record)
 
-def _logits(head: Network, data: Encoded) -> list[Tensor]:
-    """Return each row's logits, (C,) or (T, K) without padding."""
-    per_token = "T" in head.outputs[0].shape
-    order = sorted(range(len(data.rows)), key=data.size)
-    found: dict[int, Tensor] = {}
-    head.eval()
-    with torch.inference_mode():
-        for start in range(0, len(order), _ROWS_AT_ONCE):
-            chosen = order[start : start + _ROWS_AT_ONCE]
-            for row, scores in zip(chosen, head.logits(*_inputs(data, chosen)), strict=True):
-                found[row] = scores[: data.rows[row].length] if per_token else scores
-    return [found[row] for row in range(len(data.rows))]
+    def _finish(self) -> dict[str, float]:
+        """Give the network its final weights, and return their metrics on the valid split."""
+        if self._swa is None:
+            put_weights(self._network, self._best.weights)
+            self._network.eval()
+            return self._best.values
+        with self._swa.standing_in():
+            set_training_mode(self._network)
+            with update_batch_norms(self._network) as measured:
+                for rows in self._at.batches if measured else ():
+                    self._stepper.look_at(rows)
+            _, values = self._score()
+            averaged = self._weights()
+        put_weights(self._network, averaged)
+        return values
 
+    def _score(self) -> tuple[float, dict[str, float]]:
+        """Judge the network as it is; what the first process finds is what all of them go by."""
+        if self._processes.count > 1:
+            for buffer in self._network.buffers():
+                buffer.copy_(self._processes.agreed(buffer))
+        loss, values = score(self._network, self._valid, self._at.epoch)
+        found = self._processes.agreed(torch.tensor([loss, *values.values()], dtype=torch.float64)).tolist()
+        return found[0], dict(zip(values, found[1:], strict=True))
 
-def _finished(head: Network, logits: Sequence[Tensor]) -> list[dict[str, NDArray[Any]]]:
-    return [{head.outputs[0].name: head.finish(scores).numpy()} for scores in logits]
+    def _weights(self) -> dict[str, Tensor]:
+        return changing_weights(self._network, self._stepper.layers)
 
+    def _elapsed_s(self) -> float:
+        return self._before_s + time.monotonic() - self._began_s
 
-def _inputs(data: Encoded, chosen: Sequence[int]) -> tuple[Tensor, ...]:
-    """Return what ``logits`` takes, for some rows; padding is zero, in the mask too."""
-    return tuple(_batch(column) for column in zip(*(data.reduced[row] for row in chosen), strict=True))
+    def _identity(self, checkpoints: Checkpoints) -> dict[str, object]:
+        recipe = self._recipe.model_dump(mode="json")
+        return {"key": checkpoints.key, "recipe": recipe, "processes": self._processes.count}
 
+    def _write(self, checkpoints: Checkpoints) -> None:
+        parts = {
+            "weights": State(tensors=self._weights()),
+            "optimizer": self._stepper.state(),
+            "precision": self._stepper.precision.state(),
+            "best": self._best.state(),
+            "watch": self._watch.state(),
+            "at": self._at.state(),
+            "random": self._random_state(),
+            "time": State(values={"elapsed_s": self._elapsed_s()}),
+        }
+        parts |= {name: average.state() for name, average in self._averages().items()}
+        if self._processes.rank == 0:
+            identity = self._identity(checkpoints)
+            write_checkpoint(checkpoints, State.join(parts), step=self._at.step, identity=identity)
 
-def _reduce_row(head: Network, features: Mapping[str, NDArray[Any]]) -> tuple[Tensor, ...]:
-    with torch.no_grad():
-        inputs = (torch.from_numpy(np.asarray(features[spec.name])).unsqueeze(0) for spec in head.inputs)
-        return tuple(tensor.squeeze(0) for tensor in head.reduce(*inputs))
+    def _resume(self) -> None:
+        found = self._checkpoints and read_checkpoint(self._checkpoints, identity=self._identity(self._checkpoints))
+        if not found:
+            return
+        put_weights(self._network, found.part("weights").tensors)
+        self._stepper.restore(found.part("optimizer"))
+        self._stepper.precision.restore(found.part("precision"))
+        self._best.restore(found.part("best"))
+        self._watch.restore(found.part("watch"))
+        self._at = _Position.restored(found.part("at"))
+        self._before_s = found.part("time").values["elapsed_s"]
+        for name, average in self._averages().items():
+            average.restore(found.part(name))
+        self._put_random_state(found.part("random"))
 
+    def _averages(self) -> dict[str, Average]:
+        return {name: each for name, each in (("ema", self._ema), ("swa", self._swa)) if each}
 
-def _batch(tensors: Sequence[Tensor], padding: float = 0.0) -> Tensor:
-    """Stack tensors on a new first axis; ragged ones are padded at the end of their own first axis."""
-    if len({tensor.shape for tensor in tensors}) == 1:
-        return torch.stack(list(tensors))
-    return pad_sequence(list(tensors), batch_first=True, padding_value=padding)
+    def _random_state(self) -> State:
+        """Return torch's random states, the processes' one after the other; nothing draws from any other generator."""
+        states = {"cpu": torch.get_rng_state()}
+        if device_of(self._network).type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(device_of(self._network))
+        gathered = {name: self._processes.gathered(state) for name, state in states.items()}
+        return State(
+            tensors={f"{name}/{rank}": each for name, found in gathered.items() for rank, each in enumerate(found)}
+        )
+
+    def _put_random_state(self, state: State) -> None:
+        rank = self._processes.rank
+        torch.set_rng_state(state.tensors[f"cpu/{rank}"])
+        if f"cuda/{rank}" in state.tensors:
+            torch.cuda.set_rng_state(state.tensors[f"cuda/{rank}"], device_of(self._network))

@@ -1,0 +1,54 @@
+"""Whether a recipe fits the network that it is to train, before anything is trained."""
+
+from collections.abc import Sequence
+
+from heads.base.declaration import Classify, Multilabel, Regress
+from heads.base.errors import InvalidRecipe
+from heads.base.network import Layer, Network
+from heads.base.recipe import Recipe
+from heads.base.training.encoded import Encoded
+
+__all__ = ["check_recipe"]
+
+_MIXABLE = (Classify, Multilabel, Regress)
+
+
+def check_recipe(recipe: Recipe, network: Network, layers: Sequence[Layer], train: Encoded) -> None:
+    """Check what a recipe asks for against what there is to train.
+
+    Args:
+        recipe: how to train.
+        network: what is trained.
+        layers: of it, those with something to train.
+        train: the train split.
+
+    Raises:
+        InvalidRecipe: they do not fit.
+    """
+    if recipe.ema and recipe.swa:
+        raise InvalidRecipe(
+            f"ema is {recipe.ema} and swa is {recipe.swa}: both average the weights. Set one of them to 0 in "
+            "recipe.toml."
+        )
+    if len(layers) == 1:
+        _check_alone(recipe)
+    if recipe.mixup and not (isinstance(network.task, _MIXABLE) and _one_vector_a_row(train)):
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in train.reduced[0])
+        raise InvalidRecipe(
+            f"mixup is {recipe.mixup}: it mixes heads that read one vector a row and classify, choose labels or give a "
+            f"value; this one is a {network.task.kind} head and reads {shapes}. Set mixup = 0 in recipe.toml."
+        )
+
+
+def _check_alone(recipe: Recipe) -> None:
+    default = Recipe()
+    for key in ("layer_decay", "probe_epochs", "unfreeze_every"):
+        if (value := getattr(recipe, key)) != getattr(default, key):
+            raise InvalidRecipe(
+                f"{key} is {value}, which is about the blocks below a head; only the head is trained here. Declare a "
+                f"tail in head.py, or take {key} out of recipe.toml."
+            )
+
+
+def _one_vector_a_row(train: Encoded) -> bool:
+    return [tensor.ndim for tensor in train.reduced[0]] == [1]

@@ -1,0 +1,89 @@
+"""What is looked at while a run goes on: which epoch was best, and whether the loss goes where it should."""
+
+import math
+
+from torch import Tensor
+
+from heads.base.errors import TrainingFailed
+from heads.base.training.state import State
+
+__all__ = ["Best", "DivergenceWatch"]
+
+_TIMES_THE_FIRST = 10.0
+_LOWEST_FIRST = 0.1
+_STEPS_ABOVE = 50
+
+
+class Best:
+    """Keeps the weights of the epoch with the best validation score; of equal scores, the one of least loss."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.values: dict[str, float] = {}
+        self.weights: dict[str, Tensor] = {}
+        self._score = (-math.inf, -math.inf)
+
+    def beaten_by(self, watched: float, loss: float) -> bool:
+        """Whether an epoch is better than all before it."""
+        return (watched, -loss) > self._score
+
+    def keep(
+        self, epoch: int, watched: float, loss: float, values: dict[str, float], weights: dict[str, Tensor]
+    ) -> None:
+        """Keep an epoch."""
+        self.epoch, self.values, self.weights = epoch, values, weights
+        self._score = (watched, -loss)
+
+    def state(self) -> State:
+        """Return what a checkpoint keeps."""
+        values = {"epoch": self.epoch, "values": self.values, "score": list(self._score)}
+        return State(tensors=self.weights, values=values)
+
+    def restore(self, state: State) -> None:
+        """Go on from a checkpoint."""
+        self.epoch, self.values = state.values["epoch"], state.values["values"]
+        watched, loss = state.values["score"]
+        self._score = (watched, loss)
+        self.weights = dict(state.tensors)
+
+
+class DivergenceWatch:
+    """Stops a run whose loss stays far above where it began.
+
+    >>> watch = DivergenceWatch()
+    >>> for step in range(1, 52):
+    ...     watch.see(2.0 if step == 1 else 30.0, step)
+    Traceback (most recent call last):
+    heads.base.errors.TrainingFailed: The loss began at 2 and was above 20 in the last 50 steps, to step 51 (30): it
+    diverges. Lower learning_rate in recipe.toml; `zoo head lr-find <team>` suggests one.
+    """
+
+    def __init__(self) -> None:
+        self._first = math.nan
+        self._above = 0
+
+    def see(self, loss: float, step: int) -> None:
+        """Take note of a step's loss.
+
+        Raises:
+            TrainingFailed: it diverges.
+        """
+        if math.isnan(self._first):
+            self._first = loss
+        # A first loss near zero says little about how large a loss of this kind may be.
+        bound = _TIMES_THE_FIRST * max(self._first, _LOWEST_FIRST)
+        self._above = self._above + 1 if loss > bound else 0
+        if self._above >= _STEPS_ABOVE:
+            raise TrainingFailed(
+                f"The loss began at {self._first:.3g} and was above {bound:.3g} in the last {_STEPS_ABOVE} steps, to "
+                f"step {step} ({loss:.3g}): it diverges. Lower learning_rate in recipe.toml; "
+                "`zoo head lr-find <team>` suggests one."
+            )
+
+    def state(self) -> State:
+        """Return what a checkpoint keeps."""
+        return State(values={"first": self._first, "above": self._above})
+
+    def restore(self, state: State) -> None:
+        """Go on from a checkpoint."""
+        self._first, self._above = state.values["first"], state.values["above"]
