@@ -1,61 +1,80 @@
-"""The labels of this package add up, fit its declaration, and are enough to learn from."""
+"""What must stay true of this package: of its labels, and of the head that was built from them."""
 
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
-
-from heads.base.fit import check_labels
-from heads.base.recipe import read_recipe
+from heads.base.testing import (
+    Model,
+    append,
+    casing,
+    directional,
+    invariance,
+    labels_hold,
+    minimum_functionality,
+    model_of,
+    names,
+    numbers,
+    slices,
+    spaces,
+    typos,
+)
 from heads.urgency.head import HEAD
-from zoo.labels import Example, read_labels
 
-FOLDER = Path(__file__).parent
-LABELS = read_labels(FOLDER / "labels.jsonl")
-TRAINING = LABELS.for_training()
-TEST = LABELS.for_gate()
+model = model_of(HEAD)
 
-
-def test_the_labels_are_those_that_the_head_declares() -> None:
-    check_labels(HEAD, LABELS)
-    assert LABELS.kinds() == {"value"}
-
-
-def test_every_part_of_the_scale_has_enough_examples_to_learn_from_and_to_be_tested_on() -> None:
-    train, test = quarters(TRAINING.train), quarters(TEST)
-    assert {quarter: train[quarter] for quarter in range(4) if train[quarter] < 40} == {}
-    assert {quarter: test[quarter] for quarter in range(4) if test[quarter] < 10} == {}
-
-
-def quarters(examples: Sequence[Example]) -> Counter[int]:
-    """Count the examples in each quarter of the scale."""
-    values = [example.target for example in examples if isinstance(example.target, float)]
-    return Counter(min(3, int(value / 2.5)) for value in values)
-
-
-def test_no_text_of_the_test_split_is_in_another_split() -> None:
-    def plain(text: str) -> str:
-        return "".join(filter(str.isalnum, text.casefold()))
-
-    seen = {plain(example.text) for example in (*TRAINING.train, *TRAINING.valid)}
-    assert not [example.id for example in TEST if plain(example.text) and plain(example.text) in seen]
+EDGE_CASES = (
+    "negation",
+    "typos",
+    "mixed_language",
+    "short",
+    "long",
+    "sarcasm",
+    "calm_but_urgent",
+    "loud_but_trivial",
+)
+CALM = [
+    "Thank you, all is settled and you can close the ticket.",
+    "I really like the new catalogue.",
+    "Which colours does the lamp come in?",
+    "No hurry at all, answer when you find the time.",
+]
+PRESSING = [
+    "The shop is down and nobody can pay!",
+    "There is smoke coming out of the device right now.",
+    "Somebody is hurt, call an ambulance.",
+    "Our whole office is locked out and payroll is due today.",
+]
+TEXTS = [*CALM, *PRESSING]
 
 
-def test_the_test_split_has_the_edge_cases_that_the_gate_bounds() -> None:
-    found = Counter(name for example in TEST for name in example.slices)
-    expected = {
-        "negation",
-        "typos",
-        "mixed_language",
-        "short",
-        "long",
-        "sarcasm",
-        "calm_but_urgent",
-        "loud_but_trivial",
-    }
-    assert {name: found[name] for name in expected if found[name] < 10} == {}
-    bounded = {bound.rpartition("/")[0] for bound in HEAD.gate.bounds if "/" in bound}
-    assert bounded <= set(found)
+def test_the_labels_hold() -> None:
+    labels_hold(HEAD, train=40, test=10, slices=EDGE_CASES)
 
 
-def test_the_recipe_reads() -> None:
-    assert read_recipe(FOLDER / "recipe.toml").seed == 0
+def test_what_can_wait_is_low(model: Model) -> None:
+    minimum_functionality(model, CALM, (0, 4))
+
+
+def test_what_cannot_wait_is_high(model: Model) -> None:
+    minimum_functionality(model, PRESSING, (5, 10))
+
+
+def test_danger_makes_anything_more_urgent(model: Model) -> None:
+    directional(model, CALM, append(" Somebody is bleeding, help us now!"), rises="value", by=0.5)
+
+
+def test_having_time_makes_anything_less_urgent(model: Model) -> None:
+    directional(model, PRESSING, append(" It is solved already, there's no hurry at all."), falls="value")
+
+
+def test_slips_of_the_finger_hardly_move_the_value(model: Model) -> None:
+    invariance(model, TEXTS, typos(seed=0), spaces(seed=0), within=2, at_least=0.9)
+
+
+def test_shouting_hardly_moves_the_value(model: Model) -> None:
+    invariance(model, TEXTS, casing("upper"), within=1)
+
+
+def test_names_and_numbers_hardly_move_the_value(model: Model) -> None:
+    invariance(model, [f"{text} Maria, order 48151" for text in TEXTS], names(seed=0), numbers(seed=0), within=1)
+
+
+def test_the_valid_split_is_answered_well_enough(model: Model) -> None:
+    slices(model, {"mae": 1.7, "spearman": 0.7})

@@ -8,6 +8,7 @@ labels. What is not as expected is shown in a table. docs/testing-heads.md has t
 from heads.base.testing.bounds import slices
 from heads.base.testing.expectations import ExpectationMissed, directional, invariance, minimum_functionality
 from heads.base.testing.images import brighter, rotated
+from heads.base.testing.labels import labels_hold
 from heads.base.testing.loading import model_of
 from heads.base.testing.model import Model
 from heads.base.testing.perturbations import append, casing, names, numbers, punctuation, spaces, typos
@@ -22,6 +23,7 @@ __all__ = [
     "casing",
     "directional",
     "invariance",
+    "labels_hold",
     "minimum_functionality",
     "model_of",
     "names",

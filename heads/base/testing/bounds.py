@@ -36,6 +36,7 @@ def slices(model: Model, bounds: Mapping[str, float], *, on: Literal["valid", "t
     """
     from heads.base.metrics import measure_slices  # imports torch
 
+    __tracebackhide__ = True
     examples = model.valid_examples() if on == "valid" else model.test_split(_reason()).examples
     found = model.targets(examples)
     metrics = measure_slices(model.task, examples, found)

@@ -36,6 +36,7 @@ def minimum_functionality(model: Asked, inputs: Inputs, expected: Expected, *, a
     Raises:
         ExpectationMissed: fewer are.
     """
+    __tracebackhide__ = True  # pytest then shows the line of the team's test
     _check_inputs(inputs, at_least)
     answers = model(inputs)
     failed = [
@@ -62,6 +63,7 @@ def invariance(model: Asked, inputs: Inputs, *changes: Change, at_least: float =
         ExpectationMissed: fewer stay.
         ValueError: the changes change none of the inputs.
     """
+    __tracebackhide__ = True
     _check_inputs(inputs, at_least)
     pairs = _changed(inputs, changes)
     before = model([raw for raw, _ in pairs])
@@ -103,6 +105,7 @@ def directional(
         ExpectationMissed: fewer do.
         ValueError: both or none of ``rises`` and ``falls``, a label unknown to the head, or nothing is changed.
     """
+    __tracebackhide__ = True
     _check_inputs(inputs, at_least)
     if bool(rises) == bool(falls):
         raise ValueError(f"directional takes either rises= or falls=; got rises={rises!r} and falls={falls!r}.")
@@ -143,6 +146,7 @@ def _name(changes: Sequence[Change]) -> str:
 
 
 def _held(count: int, failed: Sequence[Sequence[str]], at_least: float, said: str, columns: Sequence[str]) -> Rate:
+    __tracebackhide__ = True
     rate = Rate(count - len(failed), count)
     if rate.share < at_least:
         raise ExpectationMissed(

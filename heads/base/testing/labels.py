@@ -42,6 +42,7 @@ def labels_hold(
         InvalidLabels: they do not parse.
         InvalidRecipe: the recipe does not.
     """
+    __tracebackhide__ = True
     package = load_package(head.team)
     package.recipe()
     labels = package.labels()

@@ -68,7 +68,8 @@ def model_of(head: Head) -> Any:
             except NotFound as absent:
                 if selector:
                     raise
-                pytest.skip(f"{absent} `zoo head train {head.team}` builds this head.")
+                first = str(absent).partition(". ")[0]
+                pytest.skip(f"{first}. `zoo head train {head.team}` builds this head.")
             yield opened
 
     return model
