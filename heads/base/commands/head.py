@@ -3,6 +3,7 @@
 import click
 
 from heads.base.commands.check import check
+from heads.base.commands.inspect import inspect
 from heads.base.commands.runs import runs
 from heads.base.commands.search import search
 from heads.base.commands.test import test
@@ -76,3 +77,4 @@ head.add_command(runs)
 head.add_command(search)
 head.add_command(check)
 head.add_command(test)
+head.add_command(inspect)

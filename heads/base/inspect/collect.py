@@ -1,0 +1,278 @@
+"""What a report is about: a version, the examples of one split, and what the version answers to each of them.
+
+Answers come from the exported stages, as a server gives them, and are decoded as a server decodes them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.base.errors import InvalidHead
+from heads.base.features import features_of
+from heads.base.inspect.activations import Activations, read_activations
+from heads.base.packages import Package
+from heads.base.prefix import FrozenPrefix
+from heads.base.runs import runs_of
+from heads.base.runs_history import History, read_history
+from heads.base.targets import found_target, tag_tokens
+from heads.base.threads import one_thread, workers
+from zoo import Backbone, Version, Zoo
+from zoo.errors import InvalidInput, InvalidLabels
+from zoo.export.sessions import OnnxSession
+from zoo.labels import Example, Labels, Span, Target
+from zoo.manifest import Answer, StageManifest, VersionManifest
+from zoo.preprocessing import Preprocessor, Row, load_preprocessor
+
+__all__ = ["JUDGED_KINDS", "MOST_ROWS", "Judged", "Subject", "Training", "collect", "row_loss"]
+
+JUDGED_KINDS = ("classify", "multilabel", "regress", "tag")
+"""The kinds of answer that are right or wrong row by row."""
+
+MOST_ROWS = 2000
+_LEAST_PROBABILITY = 1e-12
+
+OnRows = Callable[[int, int], None]
+"""Told how many rows are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One example, and what the version makes of it.
+
+    Attributes:
+        example: the input and the wanted answer.
+        row: the input, preprocessed.
+        answer: what is answered, in the form of a label.
+        output: the head's output without the N axis, float32: (C,), (1,), (T, K), (D,) or (C, H, W).
+        inputs: what the head reads, by name and without the N axis.
+        loss: how bad the answer is, see ``row_loss``; 0 for kinds that are not judged row by row.
+    """
+
+    example: Example
+    row: Row
+    answer: Target
+    output: NDArray[Any]
+    inputs: Mapping[str, NDArray[Any]]
+    loss: float
+
+    @property
+    def mean_input(self) -> NDArray[np.float32]:
+        """The mean of what the head reads over tokens (T, D) or over places (C, H, W): one vector."""
+        read = next(iter(self.inputs.values()))
+        return np.asarray(read.mean(axis=(1, 2)) if read.ndim == 3 else read.mean(axis=0), np.float32)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the answer is exactly the wanted one; labels and spans are compared as sets."""
+        wanted, found = self.example.target, self.answer
+        return set(found) == set(wanted) if isinstance(found, tuple) and isinstance(wanted, tuple) else found == wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What a version's training left in its run's folder; empty where there is none."""
+
+    history: History
+    activations: Activations | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Everything that a report tells of.
+
+    Attributes:
+        version: which.
+        aliases: the aliases that mean it now.
+        manifest: what made it.
+        stages: manifests of its path, from input to answer.
+        backbone: what it builds on.
+        prefix: the shared stages, for whoever needs them in torch.
+        split: the split that was read, ``valid`` or ``test``.
+        of: how many examples the split has; more than ``judged`` where some were drawn.
+        judged: examples, and what the version makes of them.
+        training: what its training left.
+        remarks: what a reader has to know before believing the rest.
+        blob: bytes from the zoo, by digest: images of examples.
+    """
+
+    version: Version
+    aliases: tuple[str, ...]
+    manifest: VersionManifest
+    stages: tuple[StageManifest, ...]
+    backbone: Backbone
+    prefix: FrozenPrefix
+    split: str
+    of: int
+    judged: tuple[Judged, ...]
+    training: Training
+    remarks: tuple[str, ...]
+    blob: Callable[[str], bytes]
+
+
+def collect(
+    zoo: Zoo,
+    version: Version,
+    package: Package,
+    *,
+    zoo_folder: Path,
+    test: Sequence[Example] | None = None,
+    on_rows: OnRows = lambda _done, _total: None,
+) -> Subject:
+    """Gather what a report tells of.
+
+    Args:
+        zoo: where the version is.
+        version: which.
+        package: the head package, for its labels.
+        zoo_folder: the zoo's folder, where runs are kept.
+        test: the test split, read and logged by whoever wants it; None for the valid split.
+        on_rows: told about progress.
+
+    Raises:
+        InvalidHead: the labels of the package are of another kind than the version's answers.
+        InvalidLabels: preprocessing refuses an input.
+    """
+    manifest, labels = zoo.manifest(version), package.labels()
+    examples = labels.for_training().valid if test is None else tuple(test)
+    _check_kind(version, manifest.answer, examples, labels)
+    stages = tuple(zoo.stage(ref.digest) for ref in manifest.stages)
+    backbone = next(each for each in zoo.backbones() if each.digest == manifest.backbone)
+    preprocessor = load_preprocessor(manifest.preprocessing, zoo.blobs.get)
+    prefix = FrozenPrefix(
+        backbone,
+        [zoo.stage(ref.digest) for ref in backbone.manifest.stages],
+        manifest.shared_stages,
+        preprocessor.declared,
+    )
+    drawn = _drawn(examples)
+    rows = [_row(example, preprocessor, zoo, labels) for example in drawn]
+    with one_thread():
+        features = features_of(
+            rows, prefix=prefix, preprocessor=preprocessor, cache=zoo.features, workers=workers(), on_rows=on_rows
+        )
+    own = [_Session(zoo, stage) for stage in stages[manifest.shared_stages :]]
+    return Subject(
+        version=version,
+        aliases=tuple(live.alias for live in zoo.live() if live.version == version),
+        manifest=manifest,
+        stages=stages,
+        backbone=backbone,
+        prefix=prefix,
+        split="valid" if test is None else "test",
+        of=len(examples),
+        judged=tuple(_judge(manifest.answer, own, *each) for each in zip(drawn, rows, features, strict=True)),
+        training=_training(zoo_folder, version.head, manifest.build_key),
+        remarks=tuple(_remarks(manifest, labels, len(drawn), len(examples))),
+        blob=zoo.blobs.get,
+    )
+
+
+def row_loss(answer: Answer, target: Target, output: NDArray[Any], row: Row) -> float:
+    """Return how bad an answer is: more is worse.
+
+    A class costs the negative logarithm of its probability, in nats; labels, the mean of that over all labels; tags,
+    its mean over tokens; and a value, its absolute error.
+
+    Args:
+        answer: how to read the output; of one of ``JUDGED_KINDS``.
+        target: the wanted answer.
+        output: probabilities or the value, without the N axis.
+        row: the input.
+    """
+    if answer.kind == "regress":
+        return abs(float(output[0]) - cast("float", target))
+    if answer.kind == "classify":
+        right = output[[answer.labels.index(cast("str", target))]]
+    elif answer.kind == "multilabel":
+        wanted = np.array([label in cast("tuple[str, ...]", target) for label in answer.labels])
+        right = np.where(wanted, output, 1 - output)
+    else:
+        assert answer.kind == "tag", answer.kind
+        tags = tag_tokens(answer.labels, cast("tuple[Span, ...]", target), row.offsets)
+        right = output[np.arange(len(tags)), tags]
+    return float(-np.log(np.maximum(right, _LEAST_PROBABILITY)).mean())
+
+
+class _Session:
+    """One of a version's own stages, as it is served."""
+
+    def __init__(self, zoo: Zoo, stage: StageManifest) -> None:
+        self.stage = stage
+        self._session = OnnxSession(zoo.blobs.get(stage.artifacts["onnx"].blob))
+
+    def __call__(self, known: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run on the tensors of one row, each with the N axis; return them with the stage's outputs."""
+        results = self._session(known)
+        return known | dict(zip((spec.name for spec in self.stage.outputs), results, strict=True))
+
+
+def _judge(
+    answer: Answer, own: Sequence[_Session], example: Example, row: Row, features: dict[str, NDArray[Any]]
+) -> Judged:
+    known = {name: array[None] for name, array in features.items()}
+    *tail, head = own
+    for stage in tail:
+        known = stage(known)
+    output = head(known)[answer.output][0]
+    judged = answer.kind in JUDGED_KINDS
+    return Judged(
+        example=example,
+        row=row,
+        answer=found_target(answer, {answer.output: output}, row) if judged else example.target,
+        output=output,
+        inputs={spec.name: known[spec.name][0] for spec in head.stage.inputs},
+        loss=row_loss(answer, example.target, output, row) if judged else 0.0,
+    )
+
+
+def _drawn(examples: Sequence[Example]) -> list[Example]:
+    """Return all examples, or ``MOST_ROWS`` of them drawn at random, in their order."""
+    if len(examples) <= MOST_ROWS:
+        return list(examples)
+    places = np.random.default_rng(0).choice(len(examples), MOST_ROWS, replace=False)
+    return [examples[place] for place in sorted(places.tolist())]
+
+
+def _row(example: Example, preprocessor: Preprocessor, zoo: Zoo, labels: Labels) -> Row:
+    try:
+        return preprocessor(zoo.blobs.get(example.image) if example.image else example.text)
+    except InvalidInput as error:
+        raise InvalidLabels(f"{labels.path}: the input of {example.id!r} is refused. {error}") from error
+
+
+def _check_kind(version: Version, answer: Answer, examples: Sequence[Example], labels: Labels) -> None:
+    kinds = {"classify": "label", "multilabel": "labels", "regress": "value", "tag": "spans", "embed": "label"}
+    wanted = kinds.get(answer.kind, examples[0].kind)
+    known = set(getattr(answer, "labels", ()))
+    for example in examples:
+        names = {example.target} if answer.kind == "classify" else set()
+        if example.kind != wanted or names - known:
+            raise InvalidHead(
+                f"{version} answers {answer.kind} ({', '.join(sorted(known)) or wanted}); {labels.path} has the "
+                f"{example.kind} {example.target!r} in {example.id!r}. The labels have changed since it was built: "
+                "inspect a newer version, or check out the labels of then."
+            )
+
+
+def _training(zoo_folder: Path, head: str, build_key: str) -> Training:
+    """Return what the run of a version left; nothing is made where there is none."""
+    for run in runs_of(zoo_folder, head):
+        if run.record.key == build_key:
+            return Training(history=read_history(run.history), activations=read_activations(run.path))
+    return Training(history=History(epochs=(), steps=()), activations=None)
+
+
+def _remarks(manifest: VersionManifest, labels: Labels, drawn: int, total: int) -> list[str]:
+    remarks = []
+    if labels.digest != manifest.labels.digest:
+        remarks.append(
+            "The labels have changed since this version was built: examples here may be ones that it was trained on, "
+            "or that nobody had seen then."
+        )
+    if drawn < total:
+        remarks.append(f"Of the {total:,} examples of the split, {drawn:,} drawn at random are shown and counted.")
+    return remarks

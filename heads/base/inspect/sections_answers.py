@@ -1,0 +1,267 @@
+"""The sections of a report about answers: where they are right, where they are wrong, and how sure they are."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.base.inspect import figures
+from heads.base.inspect.collect import JUDGED_KINDS, Judged, Subject
+from heads.base.inspect.examples import example_input, shown_target
+from heads.base.inspect.page import Html, Section, element, table
+from heads.base.inspect.rebuilt import task_of
+from heads.base.inspect.sections_about import drawn, note
+from heads.base.inspect.statistics import (
+    Interval,
+    bootstrap,
+    confusion,
+    ece,
+    most_confused,
+    reliability,
+    wilson,
+)
+from heads.base.metrics import Counts, count_matches, f1, measure
+from heads.base.targets import tag_tokens
+from zoo.labels import Span, Target
+from zoo.manifest import ClassifyAnswer, MultilabelAnswer, RegressAnswer, TagAnswer
+
+__all__ = ["calibration", "classes", "mistakes", "slices", "top_losses"]
+
+_MOST_LOSSES = 24
+_MOST_CLASSES_DRAWN = 60
+_ROWS_RESAMPLED = 200_000
+
+
+def mistakes(subject: Subject) -> Section:
+    """Return which answers are taken for which: a confusion matrix, counts a label, or residuals."""
+    answer = subject.manifest.answer
+    title, body = "Confusion", [note(f"A {answer.kind} head has no answers that could be taken for each other.")]
+    if isinstance(answer, ClassifyAnswer):
+        body = _confusion(subject, answer)
+    elif isinstance(answer, MultilabelAnswer):
+        title, body = "Confusion by label", [_label_confusion(subject, answer)]
+    elif isinstance(answer, RegressAnswer):
+        title, body = "Predicted and wanted", _values(subject)
+    return Section(id="mistakes", title=title, body=body)
+
+
+def classes(subject: Subject) -> Section:
+    """Return precision, recall and F1 of each label, each with its interval."""
+    title = "Labels"
+    answer = subject.manifest.answer
+    if not isinstance(answer, ClassifyAnswer | MultilabelAnswer | TagAnswer):
+        text = f"The answers of a {answer.kind} head are not counted by label."
+        return Section(id="classes", title=title, body=[note(text)])
+    wanted = [_items(each.example.target) for each in subject.judged]
+    found = [_items(each.answer) for each in subject.judged]
+    counts = count_matches(wanted, found, _label_of)
+    rows = [_class_row(label, counts.get(label, Counts())) for label in answer.labels]
+    columns = ("label", "wanted", "answered", "right", "precision", "95 %", "recall", "95 %", "F1")
+    read = element(
+        "p",
+        "Precision is the share of the answers that is right, recall the share of what is wanted that is found; the "
+        "intervals are Wilson's, and wide where a label is rare.",
+    )
+    return Section(id="classes", title=title, body=[read, table(columns, rows, numbers=range(1, 9))])
+
+
+def slices(subject: Subject) -> Section:
+    """Return how good the version is on each named subset, with how sure that is."""
+    title = "Slices"
+    kind = subject.manifest.answer.kind
+    if kind not in JUDGED_KINDS:
+        return Section(id="slices", title=title, body=[note(f"Not measured row by row for {kind} heads.")])
+    members: dict[str, list[Judged]] = defaultdict(list)
+    for each in subject.judged:
+        for name in each.example.slices:
+            members[name].append(each)
+    rows = [_slice_row(subject, "all", subject.judged)]
+    rows += [_slice_row(subject, name, members[name]) for name in sorted(members)]
+    metric = task_of(subject.manifest.answer).metrics[0]
+    shares = () if kind == "regress" else ("exactly right", "95 %")
+    read = element(
+        "p",
+        "Where two intervals overlap widely, the difference between two slices may be chance. "
+        + ("" if kind == "regress" else "Intervals of shares are Wilson's; those of ")
+        + f"{metric} {'has' if kind == 'regress' else 'are'} percentiles of a bootstrap over examples.",
+    )
+    columns = ("slice", "examples", *shares, metric, "95 %")
+    return Section(id="slices", title=title, body=[read, table(columns, rows, numbers=range(1, len(columns)))])
+
+
+def calibration(subject: Subject) -> Section:
+    """Return how far confidence can be believed."""
+    title = "Reliability"
+    found = _confidences(subject)
+    if found is None:
+        text = f"A {subject.manifest.answer.kind} head gives no probabilities that could be right or wrong."
+        return Section(id="reliability", title=title, body=[note(text)])
+    confidence_N, right_N, unit = found
+    bins = reliability(confidence_N, right_N)
+    error = ece(bins)
+    caption = (
+        f"Points below the dashed line are answers surer than they are right, points above it less sure; grey bars "
+        f"say how many {unit} there are."
+    )
+    value = element(
+        "p",
+        "Expected calibration error: ",
+        element("strong", f"{error:.3f}"),
+        f" over {len(confidence_N):,} {unit} in {len(bins)} bins; mean confidence {confidence_N.mean():.3f}, "
+        f"right {right_N.mean():.3f}.",
+    )
+    return Section(
+        id="reliability", title=title, body=[value, drawn(figures.reliability_diagram(bins), "reliable", caption)]
+    )
+
+
+def top_losses(subject: Subject) -> Section:
+    """Return the examples that the version is most wrong about, with what is wanted and what is answered."""
+    title = "Top losses"
+    if subject.manifest.answer.kind not in JUDGED_KINDS:
+        text = f"A {subject.manifest.answer.kind} head has no loss row by row."
+        return Section(id="losses", title=title, body=[note(text)])
+    worst = sorted(subject.judged, key=lambda each: (-each.loss, each.example.id))[:_MOST_LOSSES]
+    read = element(
+        "p",
+        "The worst answers first. Look here for labels that are wrong, for kinds of input that training lacks, and for "
+        "what nobody could answer.",
+    )
+    rows = [
+        (
+            f"{each.loss:.3f}",
+            example_input(each, subject),
+            shown_target(each.example.target, each.example.text),
+            element("span", shown_target(each.answer, each.example.text), class_="good" if each.is_right else "bad"),
+            ", ".join(each.example.slices),
+            element("span", each.example.id, class_="digest"),
+        )
+        for each in worst
+    ]
+    columns = ("loss", "input", "wanted", "answered", "slices", "id")
+    return Section(id="losses", title=title, body=[read, table(columns, rows, numbers=(0,))])
+
+
+def _confusion(subject: Subject, answer: ClassifyAnswer) -> list[Html]:
+    wanted = [cast("str", each.example.target) for each in subject.judged]
+    counts_CC = confusion(answer.labels, wanted, [cast("str", each.answer) for each in subject.judged])
+    body = []
+    if len(answer.labels) <= _MOST_CLASSES_DRAWN:
+        caption = (
+            "A row is a wanted label, a column what was answered: off the diagonal are the mistakes, darker where they "
+            "are a larger share of the row."
+        )
+        body.append(drawn(figures.confusion_matrix(counts_CC, answer.labels), "confusion", caption))
+    pairs = most_confused(counts_CC, 10)
+    if not pairs:
+        return [*body, note("There is no mistake.")]
+    rows = [
+        (answer.labels[a], answer.labels[b], f"{count}", f"{count / counts_CC[a].sum():.0%}") for a, b, count in pairs
+    ]
+    columns = ("wanted", "answered", "how often", "of those wanted")
+    return [*body, element("h3", "Most frequent mistakes"), table(columns, rows, numbers=(2, 3))]
+
+
+def _label_confusion(subject: Subject, answer: MultilabelAnswer) -> Html:
+    wanted_NL = _applies(answer.labels, [each.example.target for each in subject.judged])
+    found_NL = _applies(answer.labels, [each.answer for each in subject.judged])
+    rows = []
+    for place, (label, threshold) in enumerate(zip(answer.labels, answer.thresholds, strict=True)):
+        wanted_N, found_N = wanted_NL[:, place], found_NL[:, place]
+        cells = (wanted_N & found_N, ~wanted_N & found_N, wanted_N & ~found_N, ~wanted_N & ~found_N)
+        rows.append((label, f"{threshold:.2f}", *(f"{int(cell.sum())}" for cell in cells)))
+    columns = ("label", "threshold", "rightly", "wrongly", "missed", "rightly not")
+    return table(columns, rows, numbers=range(1, 6))
+
+
+def _values(subject: Subject) -> list[Html]:
+    wanted_N = np.array([cast("float", each.example.target) for each in subject.judged])
+    found_N = np.array([cast("float", each.answer) for each in subject.judged])
+    pair = [
+        drawn(
+            figures.predicted_against_wanted(wanted_N, found_N),
+            "values",
+            "Each point is an example; on the dashed line the prediction is right, above it too high.",
+        ),
+        drawn(
+            figures.residuals(wanted_N, found_N),
+            "residuals",
+            "By how much predictions are off: a slope or a curve on the left is something that the head has not "
+            "learned; on the right, how often they are off by how much.",
+        ),
+    ]
+    return [element("div", *pair, class_="figures")]
+
+
+def _class_row(label: str, counts: Counts) -> tuple[str, ...]:
+    answered, wanted = counts.hits + counts.extra, counts.hits + counts.missed
+    return (
+        label,
+        f"{wanted}",
+        f"{answered}",
+        f"{counts.hits}",
+        f"{counts.hits / answered:.2f}" if answered else "–",
+        _shown(wilson(counts.hits, answered), 2) if answered else "–",
+        f"{counts.hits / wanted:.2f}" if wanted else "–",
+        _shown(wilson(counts.hits, wanted), 2) if wanted else "–",
+        f"{f1(counts):.2f}" if wanted or answered else "–",
+    )
+
+
+def _slice_row(subject: Subject, name: str, rows: Sequence[Judged]) -> tuple[str, ...]:
+    task = task_of(subject.manifest.answer)
+    metric = task.metrics[0]
+
+    def measured(chosen: Sequence[int] | NDArray[np.int64]) -> float:
+        picked = [rows[place] for place in chosen]
+        values = measure(task, [each.example.target for each in picked], [each.answer for each in picked])
+        return values.get(metric, float("nan"))
+
+    resamples = int(np.clip(_ROWS_RESAMPLED // len(rows), 100, 500))
+    interval = bootstrap(measured, len(rows), resamples=resamples)
+    hits = sum(each.is_right for each in rows)
+    share = () if task.kind == "regress" else (f"{hits / len(rows):.3f}", _shown(wilson(hits, len(rows)), 3))
+    return (name, f"{len(rows)}", *share, f"{measured(range(len(rows))):.3f}", _shown(interval, 3))
+
+
+def _shown(interval: Interval, digits: int) -> str:
+    if np.isnan(interval.low):
+        return "–"
+    return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+
+
+def _confidences(subject: Subject) -> tuple[NDArray[np.float64], NDArray[np.bool_], str] | None:
+    """Return confidences, whether each is right, and of what they are."""
+    answer, judged = subject.manifest.answer, subject.judged
+    if answer.kind == "classify":
+        confidence_N = np.array([each.output.max() for each in judged], np.float64)
+        return confidence_N, np.array([each.is_right for each in judged]), "answers"
+    if answer.kind == "multilabel":
+        scores_NL = np.array([each.output for each in judged], np.float64)
+        wanted_NL = _applies(answer.labels, [each.example.target for each in judged])
+        return scores_NL.ravel(), wanted_NL.ravel(), "pairs of an example and a label"
+    if answer.kind == "tag":
+        tags = [_tags(answer.labels, each) for each in judged]
+        scores_MK = np.concatenate([each.output for each in judged]).astype(np.float64)
+        return scores_MK.max(axis=1), scores_MK.argmax(axis=1) == np.concatenate(tags), "tokens"
+    return None
+
+
+def _tags(labels: Sequence[str], judged: Judged) -> NDArray[np.int64]:
+    spans = cast("tuple[Span, ...]", judged.example.target)
+    return np.array(tag_tokens(labels, spans, judged.row.offsets), np.int64)
+
+
+def _applies(labels: Sequence[str], targets: Sequence[Target]) -> NDArray[np.bool_]:
+    return np.array([[label in cast("tuple[str, ...]", target) for label in labels] for target in targets])
+
+
+def _items(target: Target) -> AbstractSet[Any]:
+    return frozenset(cast("tuple[Any, ...]", target)) if isinstance(target, tuple) else frozenset([target])
+
+
+def _label_of(item: Any) -> str:
+    return item.label if isinstance(item, Span) else str(item)
