@@ -6,7 +6,7 @@ from backbone.load import load_backbone
 from backbone.preprocessing import ImageTransform, Tokenization
 from backbone.stage import run_path
 from heads.base.errors import FormsFixed
-from heads.base.fingerprint import environment
+from heads.base.fingerprint import absolute_source, environment
 from heads.base.phases import Phases
 from zoo import Backbone, Zoo
 from zoo.export import export_stage
@@ -53,6 +53,7 @@ def add_backbone(
     """
     if name:
         check_name(name, "a backbone")
+    source = absolute_source(source)
     phases = phases or Phases()
     with phases.phase("load"):
         loaded = load_backbone(source, split=split, name=name)

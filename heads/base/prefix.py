@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from backbone.errors import UnknownSource
 from backbone.load import LoadedBackbone, load_backbone
 from backbone.stage import Stage, run_path
 from heads.base.errors import BackboneChanged
@@ -44,7 +45,7 @@ class FrozenPrefix:
         """Return the stages in torch, in eval mode, loading the backbone at the first call.
 
         Raises:
-            BackboneChanged: the source now gives other stages than the zoo has.
+            BackboneChanged: the source is gone, or now gives other stages than the zoo has.
         """
         return self._all()[: self._count]
 
@@ -76,7 +77,15 @@ class FrozenPrefix:
 
     def _load(self) -> tuple[Stage, ...]:
         manifest = self.backbone.manifest
-        loaded = _load_once(manifest.source, self._split, manifest.name)
+        try:
+            loaded = _load_once(manifest.source, self._split, manifest.name)
+        except UnknownSource as error:
+            cut = ",".join(map(str, self._split))
+            raise BackboneChanged(
+                f"{self.backbone} was added from {manifest.source!r}, which cannot be loaded here: {error} Restore it "
+                "there, or add it from where it is now; equal weights are the same stages, and no head is built anew: "
+                f"`zoo backbone add {manifest.source.partition(':')[0]}:<folder> --name {manifest.name} --split {cut}`."
+            ) from error
         if loaded.source_digest != manifest.source_digest:
             raise BackboneChanged(
                 f"{self.backbone} was added from {manifest.source!r}, which now gives other weights "
