@@ -15,6 +15,9 @@ __all__ = ["Classify", "Embed", "Gate", "Head", "Multilabel", "Regress", "Segmen
 MOST_DIMENSIONS = 4096
 """Of an embedding: what a vector index takes."""
 
+MOST_DETAIL = 32
+"""Of a segmentation: the stride of most backbones at their last block."""
+
 _NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
 _CALIBRATED = ("classify", "multilabel", "tag")
 _UNSURE = ("classify", "multilabel", "regress")
@@ -96,15 +99,24 @@ class Embed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Each pixel of an image has exactly one of ``labels``; a mask holds the label's place in them, from 0 on."""
+    """Each pixel of an image has exactly one of ``labels``; a mask holds the label's place in them, from 0 on.
+
+    Attributes:
+        labels: at most 255.
+        detail: into how many parts each side of a cell of the backbone's feature map is decided; what is finer is
+            interpolated.
+    """
 
     labels: tuple[str, ...]
+    detail: int = 1
     kind: ClassVar[str] = "segment"
     target: ClassVar[str] = "mask"
     metrics: ClassVar[tuple[str, ...]] = ("mean_iou", "macro_f1", "accuracy")
 
     def __post_init__(self) -> None:
         _check_labels(self.labels, least=2)
+        if not _is_index(self.detail) or not 1 <= self.detail <= MOST_DETAIL:
+            raise InvalidHead(f"Segment takes a detail from 1 to {MOST_DETAIL}; got {self.detail!r}.")
         if len(self.labels) > MOST_MASK_LABELS:
             raise InvalidHead(
                 f"Segment takes at most {MOST_MASK_LABELS} labels, as a pixel of a mask is a byte and 255 means "
@@ -239,6 +251,8 @@ class Head:
             task |= {"low": self.task.low, "high": self.task.high}
         if isinstance(self.task, Embed):
             task |= {"dim": self.task.dim}
+        if isinstance(self.task, Segment):
+            task |= {"detail": self.task.detail}
         return {
             "name": self.name,
             "team": self.team,

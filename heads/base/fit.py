@@ -1,9 +1,10 @@
 """Whether a declaration fits what it is combined with: its labels, its backbone and its recipe."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
-from heads.base.declaration import Head, Regress
+from heads.base.declaration import Embed, Head, Regress, Segment
 from heads.base.errors import InvalidHead, InvalidRecipe
 from heads.base.recipe import Recipe
 from zoo import Backbone
@@ -26,15 +27,35 @@ def check_labels(head: Head, labels: Labels) -> None:
             f"{labels.path} has targets {', '.join(sorted(wrong))}; the {head.task.kind} head {head.name!r} "
             f"takes {head.task.target!r}. Change the head's task, or the labels."
         )
+    _check_slices(head, labels)
+    if isinstance(head.task, Embed):
+        _check_alike(head, labels)
+    elif not isinstance(head.task, Segment):  # a mask's labels are known once it is read
+        _check_names(head, labels)
+        _check_learnable(head, labels)
+    if isinstance(head.task, Regress):
+        _check_range(head.task, labels)
+
+
+def _check_names(head: Head, labels: Labels) -> None:
     for name in sorted(labels.label_names() - set(head.task.labels)):
         raise InvalidHead(
             f"{labels.path}: {labels.example_with(name)!r} has the label {name!r}, which {head.name!r} does not "
             f"declare.{did_you_mean(name, head.task.labels)}"
         )
-    _check_learnable(head, labels)
-    _check_slices(head, labels)
-    if isinstance(head.task, Regress):
-        _check_range(head.task, labels)
+
+
+def _check_alike(head: Head, labels: Labels) -> None:
+    """Refuse splits of which nothing can be learned or measured: vectors need their like, and something unlike."""
+    known = labels.for_training()
+    for split, examples in (("train", known.train), ("valid", known.valid), ("test", labels.for_gate())):
+        counts = Counter(example.target for example in examples)
+        if len(counts) < 2 or max(counts.values()) < 2:
+            raise InvalidHead(
+                f"The {split} split of {labels.path} has {len(counts)} labels, of at most {max(counts.values())} "
+                f"examples each; {head.name!r} tells apart by at least 2 labels, and draws together by at least 2 "
+                "examples of one. Write some."
+            )
 
 
 def _check_learnable(head: Head, labels: Labels) -> None:

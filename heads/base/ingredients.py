@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from heads.base.fingerprint import build_key, code_fingerprint, environment
 from heads.base.fit import attached_stages, check_labels, check_noise, count_shared
+from heads.base.masks import open_masks
 from heads.base.packages import Package
 from heads.base.recipe import Recipe
 from zoo import Backbone, Zoo
@@ -62,7 +63,7 @@ def gather(zoo: Zoo, package: Package) -> Ingredients:
     )
     return Ingredients(
         package=package,
-        labels=labels,
+        labels=open_masks(zoo, head, labels, backbone.manifest.preprocessing),
         recipe=recipe,
         backbone=backbone,
         attached=attached,

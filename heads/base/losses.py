@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from heads.base.declaration import Multilabel, Regress, Tag, Task
+from heads.base.contrast import count_anchors, supervised_contrastive
+from heads.base.declaration import Embed, Multilabel, Regress, Segment, Tag, Task
+from heads.base.overlap import count_labelled, make_pixel_loss
 from heads.base.recipe import Recipe
+from zoo.masks import UNLABELLED
 
 __all__ = ["IGNORED", "Loss", "class_weights", "make_loss"]
 
@@ -34,7 +37,10 @@ class Loss:
 
 
 def make_loss(task: Task, recipe: Recipe, targets: Sequence[Tensor]) -> Loss:
-    """Return the loss of a task: cross entropy, binary cross entropy, or squared error of the scaled value.
+    """Return the loss of a task.
+
+    Cross entropy, with dice loss for pixels; binary cross entropy; squared error of the scaled value; or the supervised
+    contrastive loss of vectors.
 
     Args:
         task: what kind of answer.
@@ -52,6 +58,12 @@ def make_loss(task: Task, recipe: Recipe, targets: Sequence[Tensor]) -> Loss:
                 logits, _smooth(wanted, recipe.label_smoothing), pos_weight=_beside(positive, logits)
             )
         )
+    if isinstance(task, Embed):
+        return Loss(supervised_contrastive, count_anchors)
+    if isinstance(task, Segment):
+        labelled = torch.cat([target[target != UNLABELLED] for target in targets]).long()
+        rarity = class_weights(labelled, len(task.labels)) if recipe.class_weights else None
+        return Loss(make_pixel_loss(rarity, recipe.label_smoothing), count_labelled)
     classes = 1 + 2 * len(task.labels) if isinstance(task, Tag) else len(task.labels)
     flat = torch.cat([target.reshape(-1) for target in targets])
     weights = class_weights(flat, classes) if recipe.class_weights else None

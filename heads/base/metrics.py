@@ -1,24 +1,29 @@
 """How good answers are: pure functions over what was expected and what was found."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heads.base.declaration import Task
+from heads.base.retrieval import find_alike
 from zoo.labels import Example, Span, Target
 from zoo.manifest import LOWER_IS_BETTER, Metrics, SliceMetrics
+from zoo.masks import UNLABELLED, Mask
 
 __all__ = [
     "Counts",
     "count_matches",
+    "count_pixels",
     "f1",
+    "iou",
     "measure",
     "measure_slices",
+    "pixel_metrics",
     "r2",
     "ranks",
     "set_metrics",
@@ -67,6 +72,16 @@ def f1(counts: Counts) -> float:
     """
     total = 2 * counts.hits + counts.extra + counts.missed
     return 2 * counts.hits / total if total else 1.0
+
+
+def iou(counts: Counts) -> float:
+    """Return intersection over union, TP / (TP + FP + FN) (Jaccard 1912); 1 if empty.
+
+    >>> iou(Counts(hits=1, extra=1, missed=1))
+    0.3333333333333333
+    """
+    total = counts.hits + counts.extra + counts.missed
+    return counts.hits / total if total else 1.0
 
 
 def count_matches(
@@ -118,6 +133,57 @@ def set_metrics(
     }
 
 
+def count_pixels(labels: Sequence[str], expected: Sequence[Mask], found: Sequence[Mask]) -> dict[str, Counts]:
+    """Count hits, extras and misses per label, over the pixels that have a label.
+
+    Args:
+        labels: in the order that masks count them in.
+        expected: the mask wanted of each image.
+        found: the mask answered, of the same size.
+
+    Returns:
+        Counts of each label that was wanted or answered anywhere, in order.
+
+    >>> wanted, answered = Mask(height=1, width=3, pixels=bytes([0, 1, 255])), Mask(height=1, width=3, pixels=bytes(3))
+    >>> count_pixels(("ground", "glyph"), [wanted], [answered])
+    {'ground': Counts(hits=1, extra=1, missed=0), 'glyph': Counts(hits=0, extra=0, missed=1)}
+    """
+    size = len(labels)
+    pairs_CC = np.zeros((size, size), np.int64)
+    for wanted, answered in zip(expected, found, strict=True):
+        known_HW = wanted.array != UNLABELLED
+        pairs = wanted.array[known_HW].astype(np.int64) * size + answered.array[known_HW]
+        pairs_CC += np.bincount(pairs, minlength=size * size).reshape(size, size)
+    hits, wanted_C, answered_C = np.diag(pairs_CC), pairs_CC.sum(axis=1), pairs_CC.sum(axis=0)
+    counts = (
+        Counts(int(hit), int(a - hit), int(w - hit)) for hit, a, w in zip(hits, answered_C, wanted_C, strict=True)
+    )
+    return {label: each for label, each in zip(labels, counts, strict=True) if each != Counts()}
+
+
+def pixel_metrics(labels: Sequence[str], expected: Sequence[Mask], found: Sequence[Mask]) -> dict[str, float]:
+    """Return every metric over pixels: mean IoU, macro F1 (the mean dice coefficient), accuracy, and each label's F1.
+
+    Pixels of all images count together, and means are over the labels that were wanted or answered at all.
+
+    Args:
+        labels: in the order that masks count them in.
+        expected: the mask wanted of each image.
+        found: the mask answered, of the same size.
+    """
+    by_label = count_pixels(labels, expected, found)
+    if not by_label:
+        return {}
+    total = sum(by_label.values(), Counts())
+    each = {f"f1.{name}": f1(counts) for name, counts in by_label.items()}
+    return {
+        "mean_iou": float(np.mean([iou(counts) for counts in by_label.values()])),
+        "macro_f1": float(np.mean(list(each.values()))),
+        "accuracy": recall(total),
+        **each,
+    }
+
+
 def mae(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
     """Return the mean absolute error.
 
@@ -161,15 +227,24 @@ def spearman(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float
     return float((a * b).sum()) / scale if scale else float("nan")
 
 
-def measure(task: Task, expected: Sequence[Target], found: Sequence[Target]) -> dict[str, float]:
+def measure(
+    task: Task, expected: Sequence[Target], found: Sequence[Target], rows: Sequence[int] | None = None
+) -> dict[str, float]:
     """Return the task's metrics, and each label's F1; what is not defined on these rows is left out.
 
     Args:
         task: what kind of answer.
         expected: the target of each row.
         found: the answer of each row, as a target.
+        rows: places of those that are measured, all if None. Vectors look for their like among the others too.
     """
-    if task.kind == "regress":
+    if task.kind == "embed":
+        return find_alike(cast("Sequence[str]", expected), np.array(found, dtype=np.float64), rows)
+    if rows is not None:
+        expected, found = [expected[row] for row in rows], [found[row] for row in rows]
+    if task.kind == "segment":
+        values = pixel_metrics(task.labels, cast("Sequence[Mask]", expected), cast("Sequence[Mask]", found))
+    elif task.kind == "regress":
         a, b = np.array(expected, dtype=np.float64), np.array(found, dtype=np.float64)
         values = {"mae": mae(a, b), "spearman": spearman(a, b), "r2": r2(a, b)}
     else:
@@ -192,10 +267,10 @@ def measure_slices(task: Task, examples: Sequence[Example], found: Sequence[Targ
         for name in example.slices:
             members[name].append(index)
 
-    def over(rows: Iterable[int]) -> SliceMetrics:
-        chosen = list(rows)
-        values = measure(task, [examples[row].target for row in chosen], [found[row] for row in chosen])
-        return SliceMetrics(examples=len(chosen), values=values)
+    expected = [example.target for example in examples]
+
+    def over(rows: Sequence[int]) -> SliceMetrics:
+        return SliceMetrics(examples=len(rows), values=measure(task, expected, found, rows))
 
     return Metrics(overall=over(range(len(examples))), slices={name: over(members[name]) for name in sorted(members)})
 

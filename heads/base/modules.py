@@ -1,9 +1,10 @@
 """The networks of heads: one stage at the end of a path, from the backbone's tokens or features to a final answer.
 
-A head trains on logits and answers with probabilities or values; both come from the same module. Padding
+A head trains on logits and answers with probabilities, values or vectors; both come from the same module. Padding
 never changes a row's answer: whatever looks at more than one token looks through the mask.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from backbone.stage import Stage, TensorDeclaration
-from heads.base.declaration import Head, Multilabel, Regress, Tag, Task
+from heads.base.declaration import Embed, Head, Multilabel, Regress, Segment, Tag, Task
 from heads.base.errors import InvalidHead
 from heads.base.network import Layer, Network
 from heads.base.recipe import Recipe
 from zoo.manifest import TensorSpec
 
-__all__ = ["HeadStage", "PooledHead", "TagHead", "make_head"]
+__all__ = ["HeadStage", "PooledHead", "SegmentHead", "TagHead", "make_head"]
 
 _FAR_BELOW = -1e4
 """Below every token value; finite, so that no exporter folds it to something else."""
@@ -45,13 +46,15 @@ class HeadStage(Stage, Network):
         raise NotImplementedError
 
     def logits(self, *reduced: Tensor) -> Tensor:
-        """Return scores before the final step, (N, C) or (N, T, K)."""
+        """Return scores before the final step, (N, C), (N, T, K) or (N, C, H, W)."""
         raise NotImplementedError
 
     def finish(self, logits: Tensor) -> Tensor:
-        """Turn logits into the final output: probabilities, or values between the task's low and high."""
+        """Turn logits into the final output: probabilities, values between the task's low and high, or unit vectors."""
         if isinstance(self.task, Regress):
             return self.task.low + (self.task.high - self.task.low) * logits.sigmoid()
+        if isinstance(self.task, Embed):
+            return F.normalize(logits, dim=-1)
         return logits.sigmoid() if isinstance(self.task, Multilabel) else logits.softmax(dim=-1)
 
     def layers(self) -> Sequence[Layer]:
@@ -68,7 +71,7 @@ class PooledHead(HeadStage):
 
     Args:
         name: the stage's name.
-        task: classify, multilabel or regress.
+        task: classify, multilabel, regress or embed.
         inputs: ``tokens_NTD`` (and ``mask_NT``), or ``features_NCHW``.
         recipe: its shape: pool, hidden and dropout.
     """
@@ -78,7 +81,7 @@ class PooledHead(HeadStage):
         self.pool = recipe.pool
         size = int(inputs[0].shape[1 if inputs[0].name == "features_NCHW" else 2])
         self.width = size * (2 if self.pool == "mean_max" else 1)
-        self.scores = _layers(self.width, recipe, len(task.labels) or 1)
+        self.scores = _layers(self.width, recipe, _width_of(task))
         self.architecture = _architecture("pooled", task, {"pool": self.pool, "hidden": recipe.hidden})
 
     def reduce(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -135,6 +138,66 @@ class TagHead(HeadStage):
         return scores_NTK
 
 
+class SegmentHead(HeadStage):
+    """Gives each pixel the probability of each label, from its cell of the feature map and the cells around that.
+
+    A cell is decided in ``detail`` × ``detail`` parts, whose scores are channels of the last layer (sub-pixel
+    convolution: Shi et al. 2016); from there they are interpolated to the size of the input.
+
+    Args:
+        name: the stage's name.
+        task: the labels of the pixels, and the detail.
+        inputs: ``features_NCHW``, or the ``tokens_NTD`` of a square image's patches.
+        size: height and width of the input, in pixels.
+        recipe: its shape: hidden, context and dropout.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        task: Segment,
+        inputs: tuple[TensorDeclaration, ...],
+        size: tuple[int, int],
+        recipe: Recipe,
+    ) -> None:
+        super().__init__(name=name, task=task, inputs=inputs)
+        self.outputs = (TensorDeclaration(name="scores_NCHW", dtype="float32", shape=("N", len(task.labels), *size)),)
+        self.size = size
+        self.grid = _grid_of(inputs[0])
+        self.width = int(inputs[0].shape[1 if inputs[0].name == "features_NCHW" else 2])
+        self.detail = task.detail
+        channels = len(task.labels) * task.detail**2
+        self.dropout = nn.Dropout(recipe.dropout)
+        if recipe.hidden:
+            self.mix = nn.Conv2d(self.width, recipe.hidden, 2 * recipe.context + 1, padding=recipe.context)
+        self.hidden = recipe.hidden
+        self.scores = nn.Conv2d(self.hidden or self.width, channels, 2 * recipe.context + 1, padding=recipe.context)
+        shape = {"hidden": recipe.hidden, "context": recipe.context, "detail": task.detail, "size": list(size)}
+        self.architecture = _architecture("segment", task, shape)
+
+    def reduce(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature map, (N, C, H, W), normalised over the channels of each cell."""
+        if self.inputs[0].name == "features_NCHW":
+            cells_NHWC = inputs[0].permute(0, 2, 3, 1)
+        else:  # what is before the patches tells of the whole image
+            patches_NTD = inputs[0][:, -self.grid[0] * self.grid[1] :]
+            cells_NHWC = patches_NTD.reshape(-1, *self.grid, self.width)
+        return (F.layer_norm(cells_NHWC, (self.width,)).permute(0, 3, 1, 2).contiguous(),)
+
+    def logits(self, *reduced: Tensor) -> Tensor:
+        """Return (N, C, H, W) scores of every pixel of the input."""
+        hidden_NCHW = self.dropout(reduced[0])
+        if self.hidden:
+            hidden_NCHW = self.dropout(F.gelu(self.mix(hidden_NCHW)))
+        scores_NCHW = F.pixel_shuffle(self.scores(hidden_NCHW), self.detail)
+        return F.interpolate(scores_NCHW, size=self.size, mode="bilinear", align_corners=False)
+
+    def finish(self, logits: Tensor) -> Tensor:
+        """Turn logits into the probability of each label; of rows with or without the N axis."""
+        return logits.softmax(dim=-3)
+
+
 def make_head(head: Head, recipe: Recipe, available: Mapping[str, TensorSpec]) -> HeadStage:
     """Return the untrained network of a head.
 
@@ -155,9 +218,44 @@ def make_head(head: Head, recipe: Recipe, available: Mapping[str, TensorSpec]) -
             f"A {head.task.kind} head reads {needs}; after stage {head.attach} of {head.backbone!r} there is "
             f"{', '.join(available)}. Choose another backbone, or another kind of head."
         )
+    if isinstance(head.task, Segment):
+        return _make_segment_head(name, head, head.task, recipe, available, inputs)
     if isinstance(head.task, Tag):
         return TagHead(name=name, task=head.task, inputs=inputs, recipe=recipe)
     return PooledHead(name=name, task=head.task, inputs=inputs, recipe=recipe)
+
+
+def _make_segment_head(
+    name: str,
+    head: Head,
+    task: Segment,
+    recipe: Recipe,
+    available: Mapping[str, TensorSpec],
+    inputs: tuple[TensorDeclaration, ...],
+) -> SegmentHead:
+    if "images_NCHW" not in available:
+        raise InvalidHead(
+            f"A segment head labels the pixels of an image; {head.backbone!r} takes {', '.join(available)}. Choose an "
+            "image backbone, or another kind of head."
+        )
+    height, width = (int(side) for side in available["images_NCHW"].shape[2:])
+    if inputs[0].name != "features_NCHW" and height != width:
+        raise InvalidHead(
+            f"A segment head finds the places of {inputs[0].name} in square images only; those of {head.backbone!r} "
+            f"are {width} × {height}. Choose a backbone that gives features_NCHW."
+        )
+    return SegmentHead(name=name, task=task, inputs=inputs[:1], size=(height, width), recipe=recipe)
+
+
+def _grid_of(declared: TensorDeclaration) -> tuple[int, int]:
+    """Return how many cells a feature map, or the patches of a square image, have in height and width.
+
+    A few tokens that stand for no patch (class, registers) come before those that do.
+    """
+    if declared.name == "features_NCHW":
+        return int(declared.shape[2]), int(declared.shape[3])
+    side = math.isqrt(int(declared.shape[1]))
+    return side, side
 
 
 def _pooled(tokens_NTD: Tensor, mask_NT1: Tensor | None, pool: str) -> Tensor:
@@ -190,7 +288,12 @@ def _neighbours(width: int, outputs: int, context: int) -> nn.Conv1d:
 def _architecture(kind: str, task: Task, shape: dict[str, Any]) -> dict[str, Any]:
     """Return what, with the weights, rebuilds the module. Dropout is not in it: it only acts in training."""
     scale = {"low": task.low, "high": task.high} if isinstance(task, Regress) else {}
-    return {"kind": f"head/{kind}", "task": task.kind, "outputs": len(task.labels) or 1, **scale, **shape}
+    return {"kind": f"head/{kind}", "task": task.kind, "outputs": _width_of(task), **scale, **shape}
+
+
+def _width_of(task: Task) -> int:
+    """Return how many numbers a row, a token or a pixel is given, tags of tokens aside."""
+    return task.dim if isinstance(task, Embed) else len(task.labels) or 1
 
 
 def _declaration(spec: TensorSpec) -> TensorDeclaration:
@@ -204,4 +307,6 @@ def _output_of(task: Task) -> TensorDeclaration:
         return TensorDeclaration(name="scores_NTK", dtype="float32", shape=shape)
     if isinstance(task, Regress):
         return TensorDeclaration(name="values_N1", dtype="float32", shape=("N", 1))
+    if isinstance(task, Embed):
+        return TensorDeclaration(name="vectors_ND", dtype="float32", shape=("N", task.dim))
     return TensorDeclaration(name="scores_NC", dtype="float32", shape=("N", len(task.labels)))

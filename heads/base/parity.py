@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backbone.stage import Stage
 from heads.base.edges import edge_rows
-from heads.base.targets import found_target
+from heads.base.targets import Comparable, found_target
 from heads.base.threads import one_thread
 from zoo import Zoo
 from zoo.export import ExportedStage, ParityBench, check_parity, cycle_batches, measure_parity
@@ -19,9 +19,6 @@ from zoo.manifest import Answer, Format, Parity, VariantFormat
 from zoo.preprocessing import Preprocessor, Row, collate
 
 __all__ = ["Proof", "exported_from", "prove_parity"]
-
-_DECIMALS = 2
-"""Two values are the same answer if they agree to this many decimals; a person reads no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +112,7 @@ class _Batches:
 
     def answers(self, tensors: Mapping[str, NDArray[Any]]) -> list[object]:
         """Return one comparable answer for each row of the current batch."""
-        return [round(target, _DECIMALS) if isinstance(target, float) else target for target in self._targets(tensors)]
+        return [Comparable(target) for target in self._targets(tensors)]
 
     def keep(self, form: VariantFormat, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Keep a variant's answers to the current batch."""

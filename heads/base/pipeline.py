@@ -15,6 +15,7 @@ from heads.base.bench import Bench
 from heads.base.declaration import Multilabel
 from heads.base.gate import check_gate
 from heads.base.ingredients import Ingredients
+from heads.base.masks import check_painted
 from heads.base.metrics import measure_slices
 from heads.base.network import Network
 from heads.base.parity import exported_from, prove_parity
@@ -100,6 +101,7 @@ def _train(bench: Bench, ingredients: Ingredients, phases: Phases) -> tuple[Netw
     """Train on the train split, and choose weights and thresholds on the valid split."""
     declared, recipe = ingredients.package.head, ingredients.recipe
     splits = ingredients.labels.for_training()
+    check_painted(declared, splits.train)
     prepared = []
     for examples in (splits.train, splits.valid):
         rows = bench.rows(examples)

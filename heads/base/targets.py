@@ -1,6 +1,7 @@
 """Labels and answers, brought to one form: what a network learns, and what a metric compares."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -8,14 +9,65 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heads.base.declaration import Classify, Multilabel, Regress, Task
-from zoo.answers import Classification, Regression, Tagging, decode
+from heads.base.declaration import Classify, Embed, Multilabel, Regress, Segment, Task
+from zoo.answers import Classification, Embedding, Regression, Segmentation, Tagging, decode
 from zoo.answers import Multilabel as MultilabelResult
+from zoo.digest import digest_bytes
 from zoo.labels import Span, Target
-from zoo.manifest import Answer, ClassifyAnswer, MultilabelAnswer, RegressAnswer, TagAnswer
+from zoo.manifest import (
+    Answer,
+    ClassifyAnswer,
+    EmbedAnswer,
+    MultilabelAnswer,
+    RegressAnswer,
+    SegmentAnswer,
+    TagAnswer,
+)
+from zoo.masks import Mask
 from zoo.preprocessing import Row
 
-__all__ = ["answer_of", "best_thresholds", "encode_target", "found_target", "tag_tokens"]
+__all__ = ["Comparable", "answer_of", "best_thresholds", "encode_target", "found_target", "tag_tokens"]
+
+
+_DECIMALS = 2
+"""Two values are the same answer if they agree to this many decimals; a person reads no more."""
+
+_SAME_DIRECTION = 1 - 1e-4
+"""The cosine from which on two vectors are the same answer."""
+
+_SAME_PIXELS = 0.999
+"""The share of equal pixels from which on two masks are the same answer: at edges, two labels are as likely."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparable:
+    """An answer that equals others which say the same, whatever the last bits of its numbers.
+
+    >>> Comparable(0.501) == Comparable(0.4993), Comparable((1.0, 0.0)) == Comparable((0.0, 1.0))
+    (True, False)
+    """
+
+    target: Target
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Comparable) and _is_same(self.target, other.target)
+
+    __hash__ = None  # type: ignore[assignment] # what is nearly equal has no hash
+
+
+def _is_same(one: Target, other: Target) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return round(one, _DECIMALS) == round(other, _DECIMALS)
+    if isinstance(one, Mask) and isinstance(other, Mask):
+        same_size = (one.height, one.width) == (other.height, other.width)
+        return same_size and float((one.array == other.array).mean()) >= _SAME_PIXELS
+    if _is_vector(one) and _is_vector(other):
+        return float(np.dot(one, other)) >= _SAME_DIRECTION  # type: ignore[arg-type]
+    return one == other
+
+
+def _is_vector(target: Target) -> bool:
+    return isinstance(target, tuple) and len(target) > 0 and isinstance(target[0], float)
 
 
 def answer_of(task: Task, thresholds: Sequence[float] = ()) -> Answer:
@@ -31,11 +83,20 @@ def answer_of(task: Task, thresholds: Sequence[float] = ()) -> Answer:
         return MultilabelAnswer(labels=task.labels, thresholds=tuple(thresholds) or (0.5,) * len(task.labels))
     if isinstance(task, Regress):
         return RegressAnswer(low=task.low, high=task.high)
+    if isinstance(task, Embed):
+        return EmbedAnswer(dim=task.dim)
+    if isinstance(task, Segment):
+        return SegmentAnswer(labels=task.labels)
     return TagAnswer(labels=task.labels)
 
 
 def encode_target(task: Task, target: Target, row: Row) -> Tensor:
-    """Return what a network learns for one row: a class, a 0/1 vector, a value, or a tag per token."""
+    """Return what a network learns for one row.
+
+    Returns:
+        A class, a 0/1 vector (C,), a value (1,), a tag per token (T,), a number that only equal labels share, or the
+        place of a label per pixel (H, W) uint8.
+    """
     if isinstance(task, Classify):
         return torch.tensor(task.labels.index(cast("str", target)))
     if isinstance(task, Multilabel):
@@ -43,7 +104,17 @@ def encode_target(task: Task, target: Target, row: Row) -> Tensor:
         return torch.tensor([float(label in wanted) for label in task.labels])
     if isinstance(task, Regress):
         return torch.tensor([cast("float", target)])
+    if isinstance(task, Embed):
+        return torch.tensor(_number_of(cast("str", target)))
+    if isinstance(task, Segment):
+        assert isinstance(target, Mask), "a mask is read before it is learned from"
+        return torch.from_numpy(target.array.copy())
     return torch.tensor(tag_tokens(task.labels, cast("tuple[Span, ...]", target), row.offsets))
+
+
+def _number_of(label: str) -> int:
+    """Return a number of 60 bits that stands for a label: labels of embeddings are declared nowhere."""
+    return int(digest_bytes(label.encode())[:15], 16)
 
 
 def tag_tokens(labels: Sequence[str], spans: Sequence[Span], offsets: Sequence[tuple[int, int]]) -> list[int]:
@@ -75,6 +146,10 @@ def found_target(answer: Answer, outputs: Mapping[str, NDArray[Any]], row: Row) 
         return tuple(decoded.labels)
     if isinstance(decoded, Regression):
         return float(decoded.value)
+    if isinstance(decoded, Embedding):
+        return decoded.vector
+    if isinstance(decoded, Segmentation):
+        return decoded.mask
     assert isinstance(decoded, Tagging)
     return tuple(Span(span.start, span.end, span.label) for span in decoded.spans)
 

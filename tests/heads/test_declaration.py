@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from heads.base import Classify, Gate, Head, Multilabel, Regress, Tag
+from heads.base import Classify, Embed, Gate, Head, Multilabel, Regress, Segment, Tag
 from heads.base.errors import InvalidHead
 
 MOOD = Classify(labels=("good", "bad"))
@@ -20,6 +20,11 @@ MOOD = Classify(labels=("good", "bad"))
         (lambda: Tag(labels=("a", "a")), "names something twice"),
         (lambda: Tag(labels=("a/b",)), "without '/'"),
         (lambda: Regress(low=1, high=1), "low < high"),
+        (lambda: Embed(dim=1), "a dim from 2 to 4,096; got 1"),
+        (lambda: Segment(labels=("one",)), "at least 2 names"),
+        (lambda: Segment(labels=tuple(map(str, range(256)))), "at most 255 labels"),
+        (lambda: Segment(labels=("a", "b"), detail=0), "a detail from 1 to 32; got 0"),
+        (lambda: Head(name="h", team="h", task=Embed(dim=8), gate=Gate(bounds={"recall": 1})), "mean 'recall_at_1'"),
         (lambda: Head(name="Mood", team="mood", task=MOOD), "The name of a head is lower case"),
         (lambda: Head(name="mood", team="my team", task=MOOD), "The team of a head is lower case"),
         (lambda: Head(name="mood", team="mood", task=MOOD, attach=-1), "index of a stage from 0 on"),

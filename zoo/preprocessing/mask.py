@@ -3,16 +3,18 @@
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from zoo.errors import Undecodable
 from zoo.manifest import ImagePreprocessing
 from zoo.masks import UNLABELLED, Mask
 from zoo.preprocessing.image import MAX_PIXELS, framed
 
-__all__ = ["load_mask"]
+__all__ = ["load_mask", "size_of"]
 
 _ONE_BYTE = ("L", "P")
+_TURNED = (5, 6, 7, 8)
+"""Values of the EXIF orientation with which height and width change places."""
 
 
 def load_mask(data: bytes, spec: ImagePreprocessing) -> Mask:
@@ -43,3 +45,17 @@ def load_mask(data: bytes, spec: ImagePreprocessing) -> Mask:
         raise Undecodable(f"The {len(data):,} bytes are not a whole PNG file ({error}).") from error
     framed_ = framed(Image.fromarray(places_HW), spec, Image.Resampling.NEAREST, outside=UNLABELLED)
     return Mask.of(np.asarray(framed_))
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Return the width and the height of an encoded image, turned upright, without decoding its pixels.
+
+    Raises:
+        Undecodable: it is no image.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+        turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+    except Exception as error:  # as above
+        raise Undecodable(f"The {len(data):,} bytes are not a JPEG or PNG file ({error}).") from error
+    return (image.height, image.width) if turned else (image.width, image.height)
