@@ -61,12 +61,11 @@ class GaussianProcessLayer(nn.Module):
         super().__init__()
         self.register_buffer("frequencies", frequencies.float().contiguous())
         self.register_buffer("phases", phases.float())
-        self.register_buffer("weight", weight.float().contiguous())
+        self.weight = nn.Parameter(weight.float().contiguous(), requires_grad=False)
         self.register_buffer("factor", factor.float().contiguous())
 
     frequencies: Tensor
     phases: Tensor
-    weight: Tensor
     factor: Tensor
 
     def forward(self, features_ND: Tensor) -> tuple[Tensor, Tensor]:

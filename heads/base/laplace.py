@@ -74,15 +74,13 @@ class LaplaceLayer(nn.Module):
 
     def __init__(self, weight_CD: Tensor, bias_C: Tensor, directions: Tensor, spread: Tensor) -> None:
         super().__init__()
-        self.register_buffer("weight", weight_CD.float())
-        self.register_buffer("bias", bias_C.float())
+        self.weight = nn.Parameter(weight_CD.float(), requires_grad=False)
+        self.bias = nn.Parameter(bias_C.float(), requires_grad=False)
         # The last row belongs to the bias: what the layer reads is not made longer for it.
         self.register_buffer("directions", directions[:-1].float().contiguous())
         self.register_buffer("offsets", directions[-1].float())
         self.register_buffer("spread", spread.float())
 
-    weight: Tensor
-    bias: Tensor
     directions: Tensor
     offsets: Tensor
     spread: Tensor
