@@ -21,9 +21,12 @@ from heads.base.network import Network
 from heads.base.parity import exported_from, prove_parity
 from heads.base.phases import Phases
 from heads.base.readings import read_test_split
+from heads.base.runs_watching import Watched
 from heads.base.tail import TailedHead, private_path
 from heads.base.targets import answer_of, best_thresholds
-from heads.base.training import Encoded, EpochProgress, answers_of, encode, outputs_of, train_head
+from heads.base.training import Encoded, answers_of, encode, outputs_of, train_head
+from heads.base.uncertainty import naming_uncertainty, with_certainty
+from heads.base.uncertainty_metrics import certainty_metrics, outside_features
 from heads.base.variants import judge_variants, variant_tolerances
 from zoo import Zoo
 from zoo.export import ExportedStage, ParityBench, export_stage
@@ -44,7 +47,7 @@ from zoo.preprocessing import Row
 __all__ = ["make_version"]
 
 
-def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases) -> VersionManifest:
+def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases, watched: Watched) -> VersionManifest:
     """Fine-tune a head, hold it to its gate, export it, prove the export, and describe the version.
 
     The stages that are the head's own are in the zoo afterwards; the version is not published yet.
@@ -54,6 +57,7 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
         ingredients: everything that goes into the version.
         by: who builds.
         phases: times the phases and reports progress.
+        watched: who is told how the training goes, and where it goes on if it was killed.
 
     Raises:
         InvalidLabels: preprocessing refuses an input.
@@ -63,7 +67,7 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
     """
     with phases.phase("prepare"):
         bench = Bench(zoo, ingredients, phases)
-    network, answer = _train(bench, ingredients, phases)
+    network, answer = _train(bench, ingredients, phases, watched)
     judged = _judge(zoo, bench, ingredients, network, answer, by=by, phases=phases)
     private = private_path(network)
     with phases.phase("export"):
@@ -81,7 +85,7 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
         shared_stages=len(ingredients.shared),
         preprocessing=ingredients.backbone.manifest.preprocessing,
         signature=Signature(inputs=bench.preprocessor.declared, outputs=exported[-1].manifest.outputs),
-        answer=judged.answer,
+        answer=naming_uncertainty(judged.answer, network),
         labels=ingredients.labels.commit(),
         code=ingredients.code,
         environment=ingredients.libraries,
@@ -97,7 +101,7 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases)
     )
 
 
-def _train(bench: Bench, ingredients: Ingredients, phases: Phases) -> tuple[Network, Answer]:
+def _train(bench: Bench, ingredients: Ingredients, phases: Phases, watched: Watched) -> tuple[Network, Answer]:
     """Train on the train split, and choose weights and thresholds on the valid split."""
     declared, recipe = ingredients.package.head, ingredients.recipe
     splits = ingredients.labels.for_training()
@@ -111,10 +115,13 @@ def _train(bench: Bench, ingredients: Ingredients, phases: Phases) -> tuple[Netw
             bench.network,
             lambda network: (encode(network, *prepared[0]), encode(network, *prepared[1])),
             recipe,
-            observers=(EpochProgress(phases.at),),
+            observers=watched.observers,
+            checkpoints=watched.checkpoints,
         )
     if isinstance(network, TailedHead):
         network.merge()
+    with phases.phase("certainty"):
+        network = with_certainty(declared, network, lambda: encode(network, *prepared[0]), valid, seed=recipe.seed)
     thresholds = _thresholds(network, valid) if isinstance(declared.task, Multilabel) else ()
     return network, answer_of(declared.task, thresholds)
 
@@ -144,10 +151,11 @@ def _judge(
     phases.notes.append(test.told)
     examples = test.examples
     rows = bench.rows(examples)
-    features = bench.features(rows)
+    features, outside = bench.features(rows), outside_features(declared, bench)
     with phases.phase("gate"):
         data = encode(network, examples, rows, features)
         metrics = measure_slices(network.task, examples, answers_of(answer, outputs_of(network, data), rows))
+        metrics = certainty_metrics(metrics, network, data, outside)
         gate = check_gate(declared, metrics, readings=test.readings)
     return _Judged(examples=examples, rows=rows, answer=answer, metrics=metrics, gate=gate)
 
