@@ -13,7 +13,13 @@ __all__ = ["CONFIG_FILE", "DEFAULTS", "Setting", "Settings", "load_settings"]
 
 CONFIG_FILE = "hydrazoo.toml"
 
-DEFAULTS: Mapping[str, str] = {"zoo": ".zoo", "database_url": "", "blobs_url": "", "server": "localhost:8701"}
+DEFAULTS: Mapping[str, str] = {
+    "zoo": ".zoo",
+    "database_url": "",
+    "blobs_url": "",
+    "server": "localhost:8701",
+    "mlflow_uri": "",
+}
 """Every setting, and what it is if nobody says otherwise."""
 
 
@@ -35,6 +41,7 @@ class Settings:
         database_url: SQLAlchemy URL of the registry; empty for a SQLite file in the folder.
         blobs_url: object store URL of the blobs; empty for files in the folder.
         server: host and port of the prediction server.
+        mlflow_uri: the MLflow server that trainings are logged to; empty for none.
         origins: every setting with where it came from, in a fixed order.
     """
 
@@ -42,6 +49,7 @@ class Settings:
     database_url: str
     blobs_url: str
     server: str
+    mlflow_uri: str
     origins: tuple[Setting, ...]
 
 

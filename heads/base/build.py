@@ -8,6 +8,7 @@ from heads.base.images import fill_images
 from heads.base.ingredients import Ingredients, gather
 from heads.base.packages import Package
 from heads.base.phases import Phases
+from heads.base.runs_watching import Watch, unwatched
 from zoo import Move, Version, Zoo
 from zoo.references import check_alias
 
@@ -41,6 +42,7 @@ def build_head(
     promote_to: Sequence[str] = (),
     force: bool = False,
     phases: Phases | None = None,
+    watch: Watch = unwatched,
 ) -> Build:
     """Build a head unless it was built already, and move aliases to it.
 
@@ -51,8 +53,10 @@ def build_head(
         promote_to: aliases to move; with a new version, in the transaction that publishes it.
         force: build even if a version was built from the same things.
         phases: times the phases and reports progress.
+        watch: who watches the training, and where it goes on if it was killed.
 
     Raises:
+        RunAtWork: another process builds the same, and this build keeps a run folder.
         InvalidReference: an alias is no name.
         Conflict: the head belongs to another team.
         InvalidHead: the declaration does not fit the labels or the backbone.
@@ -73,7 +77,8 @@ def build_head(
         fill_images(zoo, package, ingredients.labels, on_image=phases.at)
     with phases.phase("load torch"):
         from heads.base.pipeline import make_version
-    manifest = make_version(zoo, ingredients, by=by, phases=phases)
+    with watch(ingredients, phases) as watched:
+        manifest = make_version(zoo, ingredients, by=by, phases=phases, watched=watched)
     # Another process may have built the same while this one did: one version of it is enough.
     if not force and (built := _built(zoo, ingredients, promote_to, by, phases)):
         return built

@@ -15,6 +15,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_defau
         Setting("database_url", "", "default"),
         Setting("blobs_url", "s3://file", "hydrazoo.toml"),
         Setting("server", "environment:1", "environment HYDRAZOO_SERVER"),
+        Setting("mlflow_uri", "", "default"),
     )
     assert (settings.zoo, settings.server) == ("flag", "environment:1")
 

@@ -1,5 +1,6 @@
 """What ``zoo head train`` and ``python -m heads.<team>`` share: build packages one after the other, and report."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,10 @@ import click
 from heads.base.build import Build, build_head
 from heads.base.commands.bar import shown_phases
 from heads.base.packages import Package
+from heads.base.runs_watching import Watch, watch_in
 from zoo import Zoo
 from zoo.author import author
-from zoo.console import DomainFailure, domain_errors, open_zoo, print_json, print_table
+from zoo.console import DomainFailure, domain_errors, open_zoo, print_json, print_table, settings_of
 from zoo.manifest import VersionManifest
 
 __all__ = ["train_packages"]
@@ -35,8 +37,10 @@ def train_packages(
     Raises:
         DomainFailure: a package could not be built.
     """
+    settings = settings_of(context)
+    watch = watch_in(settings.zoo, mlflow_uri=settings.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI", ""))
     with open_zoo(context) as zoo:
-        outcomes = list(_outcomes(zoo, packages, promote_to, force, as_json))
+        outcomes = list(_outcomes(zoo, packages, promote_to, force, as_json, watch))
     if as_json:
         print_json([_as_json(outcome) for outcome in outcomes])
     elif any(outcome.build for outcome in outcomes):
@@ -50,14 +54,14 @@ def train_packages(
 
 
 def _outcomes(
-    zoo: Zoo, packages: Sequence[Package], promote_to: Sequence[str], force: bool, as_json: bool
+    zoo: Zoo, packages: Sequence[Package], promote_to: Sequence[str], force: bool, as_json: bool, watch: Watch
 ) -> Iterator[_Outcome]:
     by = author()
     for package in packages:
         name = package.head.name
         try:
             with domain_errors(), shown_phases(name, hidden=as_json) as phases:
-                build = build_head(zoo, package, by=by, promote_to=promote_to, force=force, phases=phases)
+                build = build_head(zoo, package, by=by, promote_to=promote_to, force=force, phases=phases, watch=watch)
                 yield _Outcome(package, build, zoo.manifest(build.version), "")
         except DomainFailure as failure:
             yield _Outcome(package, None, None, failure.message)

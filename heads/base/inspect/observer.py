@@ -7,7 +7,6 @@ signed, on a logarithmic grid that needs no range in advance.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,9 +23,7 @@ from heads.base.inspect.activations import (
     Activations,
     write_activations,
 )
-
-if TYPE_CHECKING:
-    from heads.base.training.observing import EpochRecord, StepRecord
+from heads.base.training.observing import EpochRecord, Observer, StepRecord
 
 __all__ = ["ActivationObserver", "signed_histogram"]
 
@@ -34,7 +31,7 @@ MOST_COLUMNS = 128
 """When so many steps are recorded, neighbours are added up and every second step is left out from then on."""
 
 MOST_LAYERS = 32
-_MOST_VALUES = 1 << 16
+_MOST_VALUES = 1 << 14
 _NEAR_ZERO = 0.01
 _COPIES = (nn.Dropout, nn.Identity)
 """What hands on its input; its output says nothing new."""
@@ -80,7 +77,7 @@ class _Column:
         self.steps += later.steps
 
 
-class ActivationObserver:
+class ActivationObserver(Observer):
     """Looks at the outputs of a network's layers while it trains, and writes what it saw when training ends.
 
     It draws no random numbers and changes no tensor, so what is trained has the same bits with it and without. Memory
@@ -119,7 +116,7 @@ class ActivationObserver:
         self._current = _empty(len(self._names))
         self._hook = register_module_forward_hook(self._look)
 
-    def on_step(self, record: "StepRecord") -> None:
+    def on_step(self, record: StepRecord) -> None:
         """Close the column of the step that was just taken, if it was looked at."""
         if self._due:
             self._current.step = record.step
@@ -131,7 +128,7 @@ class ActivationObserver:
         self._steps += 1
         self._due = self._steps % self._every == 0
 
-    def on_epoch(self, record: "EpochRecord") -> None:
+    def on_epoch(self, record: EpochRecord) -> None:
         """Nothing: all of it is about steps."""
 
     def ends(self) -> None:
