@@ -1,0 +1,1 @@
+"""Benchmarks of fine-tuning: what docs/benchmarks.md says about it is measured by the modules here."""
