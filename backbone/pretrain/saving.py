@@ -6,7 +6,7 @@ from typing import Any
 
 from backbone.pretrain.network import ARCHITECTURE, IMAGE_PX, MODEL_ARGS, Pretrained
 
-__all__ = ["save_trunk"]
+__all__ = ["describe_origin", "save_trunk"]
 
 
 def save_trunk(network: Pretrained, folder: Path, report: dict[str, Any]) -> None:
@@ -36,7 +36,16 @@ def save_trunk(network: Pretrained, folder: Path, report: dict[str, Any]) -> Non
         data_config=data_config,
         safe_serialization=True,
     )
+    describe_origin(partial / "config.json")
     (partial / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for file in sorted(partial.iterdir()):
+        file.chmod(0o644)  # timm's are readable by their owner alone
         file.replace(folder / file.name)
     partial.rmdir()
+
+
+def describe_origin(config: Path) -> None:
+    """Have a config.json say where the weights come from; timm writes the origin of its own weights there."""
+    found = json.loads(config.read_text(encoding="utf-8"))
+    found["pretrained_cfg"] |= {"tag": "glyphs", "license": "", "description": "pre-trained on rendered glyphs only"}
+    config.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

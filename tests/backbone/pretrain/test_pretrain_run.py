@@ -62,6 +62,9 @@ def test_what_is_written_loads_as_a_backbone_with_the_features_of_the_trunk(
     network, _ = trained(collection)
     save_trunk(network, tmp_path / "weights", {"steps": 3})
     assert json.loads((tmp_path / "weights" / "report.json").read_text()) == {"steps": 3}
+    config = json.loads((tmp_path / "weights" / "config.json").read_text())
+    assert config["pretrained_cfg"]["description"] == "pre-trained on rendered glyphs only"
+    assert not (tmp_path / "weights.part").exists()
     loaded = load_backbone(f"timm:{tmp_path / 'weights'}")
     images = {"images_NCHW": torch.linspace(-1, 1, 2 * 3 * IMAGE_PX * IMAGE_PX).reshape(2, 3, IMAGE_PX, IMAGE_PX)}
     features = run_path(loaded.stages, images)["features_NCHW"]
