@@ -18,7 +18,8 @@ from zoo.labels import Example
 __all__ = ["confident_errors", "out_of_sample", "suspicious_labels"]
 
 _FOLDS = 5
-_PENALTY = 1.0
+_PENALTY = 10.0
+"""Of the softmax regression, on features of variance 1: of 26 intent labels that were flipped, 10 lists 21 among 45."""
 _FAR = 4.0
 """A value is far off from so many robust standard deviations on; of normal errors, 1 of 16,000 is."""
 _LEAST_FOLD_EXAMPLES = 2
@@ -52,8 +53,8 @@ def confident_errors(scores_NC: NDArray[np.float64], given_N: NDArray[np.int64])
     """Return (example, likelier class) of the examples off the diagonal of the confident joint, the surest first.
 
     A class counts as confident for an example if its probability reaches the mean probability that the examples which
-    are labelled so have for it; an example is suspicious if its likeliest confident class is another than its label.
-    The order is that of the margin between the given class and the likeliest other one.
+    are labelled so have for it; an example is suspicious if its likeliest confident class is another than its label,
+    and likelier. The order is that of the margin between the two.
 
     Args:
         scores_NC: out-of-sample probabilities.
@@ -67,9 +68,10 @@ def confident_errors(scores_NC: NDArray[np.float64], given_N: NDArray[np.int64])
     means_C = np.array([scores_NC[given_N == c, c].mean() if (given_N == c).any() else np.inf for c in range(classes)])
     confident_NC = np.where(scores_NC >= means_C, scores_NC, -1.0)
     likeliest_N = confident_NC.argmax(1)
-    rows = np.flatnonzero((confident_NC.max(1) >= 0) & (likeliest_N != given_N))
-    margin = {int(row): scores_NC[row, given_N[row]] - np.delete(scores_NC[row], given_N[row]).max() for row in rows}
-    return [(row, int(likeliest_N[row])) for row in sorted(margin, key=margin.__getitem__)]
+    every_N = np.arange(len(given_N))
+    margin_N = scores_NC[every_N, given_N] - scores_NC[every_N, likeliest_N]
+    suspicious = (confident_NC.max(1) >= 0) & (margin_N < 0)
+    return [(int(row), int(likeliest_N[row])) for row in np.argsort(margin_N) if suspicious[row]]
 
 
 def out_of_sample(vectors_ND: NDArray[np.float64], given_N: NDArray[np.int64], *, seed: int) -> NDArray[np.float64]:
@@ -89,6 +91,7 @@ def out_of_sample(vectors_ND: NDArray[np.float64], given_N: NDArray[np.int64], *
         known = np.unique(given_N[train])
         if len(known) > 1:
             model = LogisticRegression(C=_PENALTY / len(train), max_iter=1000).fit(vectors_ND[train], given_N[train])
+            scores_NC[held] = 0  # of a class that it was not shown
             scores_NC[np.ix_(held, known)] = model.predict_proba(vectors_ND[held])
 
     _each_fold(len(given_N), seed, fit)
