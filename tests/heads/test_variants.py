@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heads.base import Classify, Gate, Head, Regress
+from heads.base import Classify, Gate, Head, Regress, Tail
 from heads.base.build import build_head
 from heads.base.declaration import Task
 from heads.base.errors import FormsFixed, InvalidHead
@@ -70,6 +70,16 @@ def test_head_itself_is_stored_in_fp32_and_for_many_at_once(zoo: Zoo, team: Team
     manifest = zoo.manifest(build_head(zoo, team.package, by="tests").version)
     head = zoo.stage(manifest.stages[-1].digest)
     assert set(head.artifacts) == {"onnx", "torchscript", "safetensors", "onnx-group"}
+
+
+def test_copies_in_a_tail_are_stored_and_judged_in_the_precisions_of_their_originals(
+    zoo: Zoo, team: TeamFolder
+) -> None:
+    team.tail, team.variant_tolerance = Tail(blocks=2), 0.5
+    manifest = zoo.manifest(build_head(zoo, team.package, by="tests").version)
+    copied = zoo.stage(manifest.stages[1].digest)
+    assert set(copied.artifacts) == {"onnx", "torchscript", "safetensors", "onnx-int8", "onnx-fp16"}
+    assert set(manifest.variants) == {"onnx-int8", "onnx-fp16"}
 
 
 def test_metrics_of_a_precision_are_those_of_the_path_as_it_is_served(zoo: Zoo, team: TeamFolder) -> None:
