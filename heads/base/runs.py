@@ -48,7 +48,7 @@ class RunRecord:
         kind: whether one head was trained, or many recipes were tried.
         began_at: when it last began, ISO 8601 in UTC.
         ended: how it ended; empty while it is at work, and for ever if it was killed.
-        message: why it failed.
+        message: why it failed, or in a few words what it came to.
     """
 
     head: str
@@ -110,20 +110,24 @@ class RunFolder:
         return self.record.ended or "stopped"
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def at_work(self) -> Iterator[list[str]]:
         """Hold the run while the body trains in it, and write down how it ended.
+
+        Yields:
+            A list for words about what it came to, for whoever lists runs.
 
         Raises:
             RunAtWork: another process holds it.
         """
         with _locked(self.path):
             self._write(replace(self.record, began_at=_now(), ended="", message=""))
+            words: list[str] = []
             try:
-                yield
+                yield words
             except Exception as error:
                 self._write(replace(self.record, ended="failed", message=str(error)))
                 raise
-            self._write(replace(self.record, ended="done"))
+            self._write(replace(self.record, ended="done", message=", ".join(words)))
 
     def _write(self, record: RunRecord) -> None:
         new = self.path / f"{_RECORD}.{os.getpid()}"

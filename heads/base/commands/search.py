@@ -80,11 +80,12 @@ def _search(
         with phases.phase("load torch"):
             from heads.base.search_heads import search_head, search_key
         run = RunFolder.open(zoo_folder, package.head.name, search_key(ingredients, seed=seed), kind="search")
-        with run.at_work(), _ends_after_trial() as stopped:
+        with run.at_work() as words, _ends_after_trial() as stopped:
             prune_runs(zoo_folder, package.head.name)
             found = search_head(
                 zoo, ingredients, run, trials=trials, seconds=seconds, seed=seed, phases=phases, stopped=stopped
             )
+            words.append(f"{package.head.task.metrics[0]} {found.score:.3f} in {found.trials} trials")
     return found, len(ingredients.labels.for_training().valid)
 
 
