@@ -16,7 +16,7 @@ from heads.base.targets import encode_target
 from zoo.labels import Example, Target
 from zoo.preprocessing import Row
 
-__all__ = ["Batches", "Encoded", "encode"]
+__all__ = ["Batches", "Encoded", "cut", "encode", "padded"]
 
 _BATCHES_SORTED_TOGETHER = 8
 
@@ -85,16 +85,29 @@ class Batches:
         """Return those of the rows whose features are not all finite numbers."""
         return [row for row in rows if not all(tensor.isfinite().all() for tensor in self.data.reduced[row])]
 
-    def shuffled(self, order: Sequence[int], size: int) -> list[list[int]]:
+    def shuffled(self, order: Sequence[int], size: int, least: int = 1) -> list[list[int]]:
         """Return rows in batches of similar length, so that little is padded.
 
         Args:
             order: all rows, in random order.
             size: rows of a batch.
+            least: a last batch of fewer rows is joined to the one before it.
         """
         near = size * _BATCHES_SORTED_TOGETHER
         chunks = [sorted(order[start : start + near], key=self.data.size) for start in range(0, len(order), near)]
-        return [chunk[start : start + size] for chunk in chunks for start in range(0, len(chunk), size)]
+        return [batch for chunk in chunks[:-1] for batch in cut(chunk, size)] + cut(chunks[-1], size, least)
+
+
+def cut(rows: Sequence[int], size: int, least: int = 1) -> list[list[int]]:
+    """Return rows in pieces of a size; a last piece of fewer than ``least`` is joined to the one before it.
+
+    >>> cut(range(7), 3), cut(range(7), 3, least=2)
+    ([[0, 1, 2], [3, 4, 5], [6]], [[0, 1, 2], [3, 4, 5, 6]])
+    """
+    pieces = [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+    if len(pieces) > 1 and len(pieces[-1]) < least:
+        pieces[-2:] = [pieces[-2] + pieces[-1]]
+    return pieces
 
 
 def padded(tensors: Sequence[Tensor], padding: float = 0.0) -> Tensor:

@@ -10,12 +10,12 @@ from heads.base.losses import make_loss
 from heads.base.network import Layer, Network
 from heads.base.recipe import Recipe
 from heads.base.training.checks import check_recipe
-from heads.base.training.encoded import Batches, Encoded
+from heads.base.training.encoded import Batches, Encoded, cut
 from heads.base.training.precision import Precision
 from heads.base.training.processes import Processes
 from heads.base.training.scoring import device_of
 from heads.base.training.state import State
-from heads.base.training.weights import let_go, set_training_mode, trained_layers
+from heads.base.training.weights import is_batch_norm, let_go, set_training_mode, trained_layers
 
 __all__ = ["Stepper"]
 
@@ -49,6 +49,8 @@ class Stepper:
         self._recipe = recipe
         self._processes = processes
         self._depth = -1
+        # A batch norm cannot train on one row.
+        self._least = 2 if any(map(is_batch_norm, network.modules())) else 1
         self._forward: Callable[..., Tensor] = network.logits
         self._wrapped: nn.Module = network
 
@@ -75,7 +77,8 @@ class Stepper:
     def shuffled(self) -> list[list[int]]:
         """Return the rows of the train split in batches, in random order and the same in every process."""
         rows = self._processes.agreed(torch.randperm(len(self._batches.data.rows)))
-        batches = self._batches.shuffled(rows.tolist(), self._recipe.batch_size)
+        least = self._least * self._processes.count if self._least > 1 else 1
+        batches = self._batches.shuffled(rows.tolist(), max(least, self._recipe.batch_size), least)
         order = self._processes.agreed(torch.randperm(len(batches)))
         return [batches[index] for index in order.tolist()]
 
@@ -153,10 +156,9 @@ class Stepper:
         own = rows[processes.rank :: processes.count]
         if not own:  # it still has to take part
             return [(rows[:1], 0.0)]
-        size = -(-len(own) // min(most, len(own)))
+        size = max(self._least, -(-len(own) // min(most, len(own))))
         whole = self._loss.weight(self._batches.targets(rows)) / processes.count
-        parts = [own[start : start + size] for start in range(0, len(own), size)]
-        return [(part, self._loss.weight(self._batches.targets(part)) / whole) for part in parts]
+        return [(part, self._loss.weight(self._batches.targets(part)) / whole) for part in cut(own, size, self._least)]
 
     def _loss_of(self, rows: Sequence[int]) -> Tensor:
         inputs, targets = self._batches.inputs(rows), self._batches.targets(rows)

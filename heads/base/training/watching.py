@@ -1,6 +1,7 @@
 """What is looked at while a run goes on: which epoch was best, and whether the loss goes where it should."""
 
 import math
+from collections import deque
 
 from torch import Tensor
 
@@ -11,7 +12,8 @@ __all__ = ["Best", "DivergenceWatch"]
 
 _TIMES_THE_FIRST = 10.0
 _LOWEST_FIRST = 0.1
-_STEPS_ABOVE = 50
+_STEPS_SEEN = 50
+_STEPS_ABOVE = 40
 
 
 class Best:
@@ -54,13 +56,13 @@ class DivergenceWatch:
     >>> for step in range(1, 52):
     ...     watch.see(2.0 if step == 1 else 30.0, step)
     Traceback (most recent call last):
-    heads.base.errors.TrainingFailed: The loss began at 2 and was above 20 in the last 50 steps, to step 51 (30): it
+    heads.base.errors.TrainingFailed: The loss began at 2 and was above 20 in 40 of the 50 steps up to step 41 (30): it
     diverges. Lower learning_rate in recipe.toml; `zoo head lr-find <team>` suggests one.
     """
 
     def __init__(self) -> None:
         self._first = math.nan
-        self._above = 0
+        self._above: deque[bool] = deque(maxlen=_STEPS_SEEN)
 
     def see(self, loss: float, step: int) -> None:
         """Take note of a step's loss.
@@ -72,18 +74,19 @@ class DivergenceWatch:
             self._first = loss
         # A first loss near zero says little about how large a loss of this kind may be.
         bound = _TIMES_THE_FIRST * max(self._first, _LOWEST_FIRST)
-        self._above = self._above + 1 if loss > bound else 0
-        if self._above >= _STEPS_ABOVE:
+        self._above.append(loss > bound)
+        if sum(self._above) >= _STEPS_ABOVE:
             raise TrainingFailed(
-                f"The loss began at {self._first:.3g} and was above {bound:.3g} in the last {_STEPS_ABOVE} steps, to "
-                f"step {step} ({loss:.3g}): it diverges. Lower learning_rate in recipe.toml; "
+                f"The loss began at {self._first:.3g} and was above {bound:.3g} in {_STEPS_ABOVE} of the {_STEPS_SEEN} "
+                f"steps up to step {step} ({loss:.3g}): it diverges. Lower learning_rate in recipe.toml; "
                 "`zoo head lr-find <team>` suggests one."
             )
 
     def state(self) -> State:
         """Return what a checkpoint keeps."""
-        return State(values={"first": self._first, "above": self._above})
+        return State(values={"first": self._first, "above": list(self._above)})
 
     def restore(self, state: State) -> None:
         """Go on from a checkpoint."""
-        self._first, self._above = state.values["first"], state.values["above"]
+        self._first = state.values["first"]
+        self._above.extend(state.values["above"])

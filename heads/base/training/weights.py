@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from heads.base.network import Layer, Network
 
-__all__ = ["changing_weights", "let_go", "put_weights", "set_training_mode", "trained_layers"]
+__all__ = ["changing_weights", "is_batch_norm", "let_go", "put_weights", "set_training_mode", "trained_layers"]
 
 
 def trained_layers(network: Network) -> list[Layer]:
@@ -40,6 +40,11 @@ def set_training_mode(network: nn.Module) -> None:
         weights = list(part.parameters())
         if weights and not any(weight.requires_grad for weight in weights):
             part.eval()
+
+
+def is_batch_norm(part: nn.Module) -> bool:
+    """Whether a part is a batch norm, of any number of dimensions."""
+    return isinstance(part, nn.modules.batchnorm._BatchNorm)
 
 
 def changing_weights(network: Network, layers: Sequence[Layer]) -> dict[str, Tensor]:

@@ -11,10 +11,11 @@ from heads.base.declaration import Task
 from heads.base.errors import TrainingFailed
 from heads.base.losses import IGNORED, make_loss
 from heads.base.modules import HeadStage
+from heads.base.network import Network
 from heads.base.recipe import Recipe
 from heads.base.targets import best_thresholds, tag_tokens
-from heads.base.training import Encoded, EpochRecord, Observer, encode, learning_rate_at, train_head
-from tests.support.training_data import MOOD, examples_of, mood_head
+from heads.base.training import Encoded, EpochRecord, Observer, StepRecord, encode, learning_rate_at, train_head
+from tests.support.training_data import MOOD, SmallTail, bits_of, examples_of, mood_head, mood_split
 from zoo.labels import Span, Target
 
 
@@ -36,10 +37,6 @@ class Scores(Observer):
         self.scores.append(record.watched)
 
 
-def bits(head: HeadStage) -> list[bytes]:
-    return [tensor.numpy().tobytes() for tensor in head.state_dict().values()]
-
-
 @pytest.mark.parametrize(
     ("task", "pair"),
     [
@@ -50,13 +47,13 @@ def bits(head: HeadStage) -> list[bytes]:
     ],
     ids=lambda value: getattr(value, "kind", ""),
 )
-def test_every_kind_of_head_learns_what_is_easy_and_the_same_seed_gives_the_same_bits(task: Task, pair: Any) -> None:
+def test_every_kind_of_head_learns_what_is_easy_and_the_same_seed_gives_the_same_bits_of(task: Task, pair: Any) -> None:
     recipe = Recipe(epochs=20, batch_size=16, learning_rate=0.02, hidden=8, dropout=0.2)
     head, _, trained = train(task, pair, recipe)
     again, _, _ = train(task, pair, recipe)
     other, _, _ = train(task, pair, recipe.model_copy(update={"seed": 1}))
-    assert bits(head) == bits(again)
-    assert bits(head) != bits(other)
+    assert bits_of(head) == bits_of(again)
+    assert bits_of(head) != bits_of(other)
     assert not head.training
     first = task.metrics[0]
     assert trained.valid[first] < 1.5 if first == "mae" else trained.valid[first] > 0.9
@@ -141,3 +138,108 @@ def test_thresholds_go_where_f1_is_best() -> None:
     first, second = best_thresholds(scores, wanted)
     assert 0.8 < first < 0.9
     assert 0.05 < second < 0.1
+
+
+class Told(Observer):
+    """Keeps what it is told, and the weights of each part after each epoch."""
+
+    def __init__(self) -> None:
+        self.network: Network
+        self.steps: list[StepRecord] = []
+        self.epochs: list[EpochRecord] = []
+        self.weights: list[dict[str, bytes]] = []
+        self.announced, self.ended = 0, 0
+
+    def begins(self, network: Network, epochs: int) -> None:
+        self.network, self.announced = network, epochs
+        self.weights.append(bits_of(network))
+
+    def on_step(self, record: StepRecord) -> None:
+        self.steps.append(record)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self.epochs.append(record)
+        self.weights.append(bits_of(self.network))
+
+    def ends(self) -> None:
+        self.ended += 1
+
+    def changed(self, epoch: int) -> set[str]:
+        before, after = self.weights[epoch - 1], self.weights[epoch]
+        return {name.split(".")[0] for name in before if before[name] != after[name]}
+
+
+def test_observers_are_told_every_step_and_epoch() -> None:
+    told, recipe = Told(), Recipe(epochs=3, batch_size=20)
+    train_head(lambda: mood_head(recipe), mood_split, recipe, observers=(told,))
+    assert [(each.step, each.epoch) for each in told.steps] == [(n, 1 + (n - 1) // 3) for n in range(1, 10)]
+    assert sum(each.rows for each in told.steps) == 3 * 48
+    assert [each.learning_rates["head"] for each in told.steps] == [learning_rate_at(n, 9, 1e-3) for n in range(9)]
+    assert all(each.grad_norms["head"] > 0 and each.seconds >= 0 for each in told.steps)
+    assert [(each.epoch, each.epochs) for each in told.epochs] == [(1, 3), (2, 3), (3, 3)]
+    first = told.epochs[0]
+    mean = sum(each.loss * each.rows for each in told.steps[:3]) / 48
+    assert first.train_loss == pytest.approx(mean)
+    assert first.is_best
+    assert first.watched == first.metrics["macro_f1"]
+    assert first.rows_per_s > 0
+    assert (told.announced, told.ended) == (3, 1)
+
+
+def test_observers_hear_of_the_end_also_where_training_fails() -> None:
+    told = Told()
+    with pytest.raises(TrainingFailed):
+        train_head(
+            lambda: mood_head(Recipe()),
+            lambda stage: (
+                encode(stage, *examples_of(("good", "bad") * 8, seed=1, scale=float("inf"))),
+                encode(stage, *examples_of(("good", "bad"), seed=2)),
+            ),
+            Recipe(),
+            observers=(told,),
+        )
+    assert told.ended == 1
+
+
+def test_probing_trains_the_head_alone_and_then_layers_are_let_go_one_by_one() -> None:
+    recipe = Recipe(probe_epochs=2, unfreeze_every=2, epochs=6, layer_decay=0.5, batch_size=16, learning_rate=0.01)
+    told = Told()
+    tail, _, trained = train_head(lambda: SmallTail(recipe), mood_split, recipe, observers=(told,))
+    assert told.announced == 8
+    assert [told.changed(epoch) for epoch in range(1, 9)] == [
+        *[{"head"}] * 4,
+        *[{"head", "last"}] * 2,
+        *[{"head", "last", "first"}] * 2,
+    ]
+    rates = told.steps[-1].learning_rates
+    assert rates == {"head": rates["head"], "block 2": rates["head"] / 2, "block 1": rates["head"] / 4}
+    assert trained.valid["macro_f1"] > 0.9
+    assert all(parameter.requires_grad for layer in tail.layers() for parameter in layer.parameters)
+    assert not any(parameter.requires_grad for parameter in tail.frozen.parameters())
+
+
+def test_a_tail_learns_the_same_bits_from_the_same_seed() -> None:
+    recipe = Recipe(epochs=4, batch_size=16, mixup=0.3, label_smoothing=0.1, schedule="cosine", decay_biases=False)
+    one, other = (train_head(lambda: SmallTail(recipe), mood_split, recipe)[0] for _ in range(2))
+    assert bits_of(one) == bits_of(other)
+
+
+def test_a_last_batch_of_one_row_is_no_trouble_for_batch_norms() -> None:
+    recipe = Recipe(epochs=2, batch_size=7)
+    train_head(lambda: SmallTail(recipe), lambda network: mood_split(network, train_rows=50), recipe)
+
+
+def test_a_loss_that_is_no_number_from_good_features_names_the_batch() -> None:
+    def spoiled() -> SmallTail:
+        tail = SmallTail(Recipe())
+        tail.last.linear.weight.data.fill_(float("nan"))
+        return tail
+
+    with pytest.raises(TrainingFailed, match=r"nan at step 1, in the batch of e\d+, .* more; .* Lower learning_rate"):
+        train_head(spoiled, mood_split, Recipe())
+
+
+def test_a_loss_that_diverges_is_stopped_with_what_to_do() -> None:
+    recipe = Recipe(epochs=60, patience=60, learning_rate=100.0, weight_decay=0.0, batch_size=4, schedule="constant")
+    with pytest.raises(TrainingFailed, match=r"loss began at .* it diverges. Lower learning_rate .*lr-find"):
+        train_head(lambda: SmallTail(recipe), lambda network: mood_split(network, clear=0.0), recipe)
