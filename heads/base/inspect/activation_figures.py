@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heads.base.inspect.activations import BINS_PER_OCTAVE, LOWEST, SIDE
-from heads.base.inspect.figures import Drawing
+from heads.base.inspect.figures import Drawing, styled
 
 __all__ = ["Range", "colourful", "ranged"]
 
@@ -47,6 +47,7 @@ def ranged(counts_CB: NDArray[np.int64]) -> Range:
     return Range(np.concatenate((below_CB, middle_C1, above_CB), axis=1), inner, below_CB.shape[1])
 
 
+@styled
 def colourful(name: str, steps_C: NDArray[np.int64], counts_CB: NDArray[np.int64]) -> str:
     """Draw a layer's activations over time: steps on x, values on y, the logarithm of the count as colour.
 

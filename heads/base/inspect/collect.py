@@ -47,7 +47,7 @@ class Judged:
         example: the input and the wanted answer.
         row: the input, preprocessed.
         answer: what is answered, in the form of a label.
-        output: the head's output without the N axis, float32: (C,), (1,), (T, K), (D,) or (C, H, W).
+        output: the head's output without the N axis, float32: (C,), (1,), (T, K) or (D,); empty for masks.
         inputs: what the head reads, by name and without the N axis.
         loss: how bad the answer is, see ``row_loss``; 0 for kinds that are not judged row by row.
     """
@@ -223,7 +223,7 @@ def _judge(
         example=example,
         row=row,
         answer=found_target(answer, {answer.output: output}, row) if judged else example.target,
-        output=output,
+        output=output if answer.kind != "segment" else output[:0],
         inputs={spec.name: known[spec.name][0] for spec in head.stage.inputs},
         loss=row_loss(answer, example.target, output, row) if judged else 0.0,
     )

@@ -3,9 +3,10 @@
 Ink and lines are drawn in the colours of the page around them, so a drawing is as readable in the dark as in the light.
 """
 
+import functools
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -60,34 +61,47 @@ _STYLE: Any = {  # matplotlib's keys are a type of theirs
 }
 
 
+_Arguments = ParamSpec("_Arguments")
+
+
+def styled(draw: Callable[_Arguments, str]) -> Callable[_Arguments, str]:
+    """Let a function draw in the style of the page; matplotlib's settings are as before when it returns."""
+
+    @functools.wraps(draw)
+    def drawing_in_style(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> str:
+        with mpl.rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return drawing_in_style
+
+
 class Drawing:
-    """A figure of one or more axes; ``svg`` gives it as text.
+    """A figure of one or more axes, made within ``styled``; ``svg`` gives it as text.
 
     Args:
-        width: in inches; a page shows an inch as 96 pixels at most.
+        width: in inches; a page shows an inch as 100 pixels at most.
         height: in inches.
         columns: how many axes, side by side.
     """
 
     def __init__(self, width: float = 6.2, height: float = 3.4, *, columns: int = 1) -> None:
-        with mpl.rc_context(_STYLE):
-            self.figure = Figure(figsize=(width, height), layout="constrained")
-            FigureCanvasSVG(self.figure)
-            self.axes: list[Axes] = [self.figure.add_subplot(1, columns, place + 1) for place in range(columns)]
-            for axes in self.axes:
-                axes.set_axisbelow(True)
+        self.figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(self.figure)
+        self.axes: list[Axes] = [self.figure.add_subplot(1, columns, place + 1) for place in range(columns)]
+        for axes in self.axes:
+            axes.set_axisbelow(True)
 
     def svg(self) -> str:
         """Return the drawing as an SVG document; the same drawing is always the same text."""
         file = io.StringIO()
-        with mpl.rc_context(_STYLE):
-            self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         drawn = file.getvalue()
         for colour, of_the_page in _PAGE_COLOURS.items():
             drawn = drawn.replace(colour, of_the_page)
         return drawn
 
 
+@styled
 def curves(
     x: Sequence[float],
     lines: Mapping[str, Sequence[float]],
@@ -127,6 +141,7 @@ def curves(
     return drawing.svg()
 
 
+@styled
 def confusion_matrix(counts_CC: NDArray[np.int64], labels: Sequence[str]) -> str:
     """Draw how often each label (row) was answered as each label (column), coloured by the share of the row.
 
@@ -155,6 +170,7 @@ def confusion_matrix(counts_CC: NDArray[np.int64], labels: Sequence[str]) -> str
     return drawing.svg()
 
 
+@styled
 def reliability_diagram(bins: Sequence[Bin]) -> str:
     """Draw the share of right answers against their confidence, and how many answers there are of each.
 
@@ -186,6 +202,7 @@ def reliability_diagram(bins: Sequence[Bin]) -> str:
     return drawing.svg()
 
 
+@styled
 def predicted_against_wanted(wanted_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> str:
     """Draw each predicted value against the wanted one."""
     drawing = Drawing(5.2, 4.2)
@@ -198,6 +215,7 @@ def predicted_against_wanted(wanted_N: NDArray[np.float64], found_N: NDArray[np.
     return drawing.svg()
 
 
+@styled
 def residuals(wanted_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> str:
     """Draw by how much each prediction is off, over the prediction, and how often it is off by how much."""
     drawing = Drawing(6.2, 3.6, columns=2)
@@ -214,6 +232,7 @@ def residuals(wanted_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> st
     return drawing.svg()
 
 
+@styled
 def landscape(found: Landscape) -> str:
     """Draw the loss over a plane through the trained weights, as contours."""
     drawing = Drawing(5.6, 4.2)
@@ -229,6 +248,7 @@ def landscape(found: Landscape) -> str:
     return drawing.svg()
 
 
+@styled
 def scatter_by_label(places_N2: NDArray[np.float64], labels: Sequence[str], wrong_N: NDArray[np.bool_]) -> str:
     """Draw examples at their places in the colours of their labels; wrong answers have a ring.
 
@@ -247,32 +267,38 @@ def scatter_by_label(places_N2: NDArray[np.float64], labels: Sequence[str], wron
         groups.setdefault(label if label in colours else "others", []).append(place)
     for name in [*frequent, "others"]:
         if name in groups:
-            _dots(axes, places_N2[groups[name]], color=colours.get(name, OTHERS), label=_short(name, 24))
+            style = {"color": colours.get(name, OTHERS), "label": _short(name, 24)}
+            _dots(axes, places_N2[groups[name]], **_size(len(labels)), **style)
     _rings(axes, places_N2[wrong_N])
     _bare(axes)
     drawing.figure.legend(loc="outside lower left", ncols=3, handletextpad=0.2, columnspacing=1.0)
     return drawing.svg()
 
 
+@styled
 def scatter_by_value(places_N2: NDArray[np.float64], values_N: NDArray[np.float64]) -> str:
     """Draw examples at their places, coloured by a value."""
     drawing = Drawing(6.2, 4.4)
     (axes,) = drawing.axes
-    dots = _dots(axes, places_N2, c=values_N, cmap="viridis")
+    dots = _dots(axes, places_N2, **_size(len(values_N)), c=values_N, cmap="viridis")
     drawing.figure.colorbar(dots, ax=axes).set_label("wanted value")
     _bare(axes)
     return drawing.svg()
 
 
 def _dots(axes: Axes, places_N2: NDArray[np.float64], **style: Any) -> Any:
-    many = len(places_N2) > 400
-    return axes.scatter(places_N2[:, 0], places_N2[:, 1], s=15, alpha=0.85, linewidths=0, rasterized=many, **style)
+    return axes.scatter(places_N2[:, 0], places_N2[:, 1], alpha=0.85, linewidths=0, **style)
+
+
+def _size(rows: int) -> dict[str, Any]:
+    """Return how dots are drawn where there are so many: smaller, and from some hundreds on as one picture."""
+    return {"s": min(32.0, max(9.0, 6000 / max(rows, 1))), "rasterized": rows > 400}
 
 
 def _rings(axes: Axes, places_N2: NDArray[np.float64]) -> None:
     if len(places_N2):
         axes.scatter(
-            places_N2[:, 0], places_N2[:, 1], s=55, facecolors="none", edgecolors=_INK, linewidths=0.9, label="wrong"
+            places_N2[:, 0], places_N2[:, 1], s=70, facecolors="none", edgecolors=_INK, linewidths=0.9, label="wrong"
         )
 
 

@@ -101,6 +101,9 @@ def svg(drawn: str, prefix: str) -> Html:
     """
     inner = drawn[drawn.index("<svg") :]
     inner = re.sub(r"<metadata>.*?</metadata>", "", inner, flags=re.DOTALL)
+    points = float(re.search(r'width="([0-9.]+)pt"', inner)[1])  # type: ignore[index] # matplotlib always writes it
+    size = f'style="max-width: {points / 72 * _PIXELS_AN_INCH:.0f}px"'
+    inner = re.sub(r'width="[0-9.]+pt"', size, re.sub(r'height="[0-9.]+pt"', 'role="img"', inner, count=1), count=1)
     inner = re.sub(r'\bid="', f'id="{prefix}-', inner)
     inner = re.sub(r"url\(#", f"url(#{prefix}-", inner)
     return Html(re.sub(r'href="#', f'href="#{prefix}-', inner).strip())
@@ -143,6 +146,8 @@ def _cell(name: str, content: str, is_number: bool, **attributes: str) -> Html:
     return element(name, content, **attributes, **({"class_": "number"} if is_number else {}))
 
 
+_PIXELS_AN_INCH = 100
+
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 _STYLE = """
@@ -171,17 +176,21 @@ nav a:hover, nav a:focus-visible { background: var(--line); }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem 1.5rem; }
 .figures.small { grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); }
 figure { margin: 0; min-width: 0; }
-figure svg { display: block; width: 100%; height: auto; max-width: 44rem; color: var(--ink); }
+figure svg { display: block; width: 100%; height: auto; color: var(--ink); }
 figcaption { font-size: .9rem; max-width: 44rem; margin-top: .3rem; }
 .scroll { overflow: auto; max-height: 75vh; border: 1px solid var(--line); border-radius: .4rem; margin: .5rem 0; }
 table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem; }
 th, td { padding: .35rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { position: sticky; top: 0; z-index: 1; background: var(--card); white-space: nowrap; font-weight: 600; }
-tbody tr:last-child td { border-bottom: 0; }
+tbody tr:last-child > * { border-bottom: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.facts th { position: static; vertical-align: top; }
+.facts th { position: static; vertical-align: top; width: 1%; }
+.recipe { display: grid; grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); gap: .1rem 1.5rem; margin: 0; }
+.recipe div { display: flex; justify-content: space-between; gap: .6rem; border-bottom: 1px solid var(--line); }
+.recipe dt { color: var(--soft); } .recipe dd { margin: 0; overflow-wrap: anywhere; text-align: right; }
 .facts td { overflow-wrap: anywhere; }
 code, .digest { font: .88em ui-monospace, monospace; overflow-wrap: anywhere; }
+td .digest { display: inline-block; min-width: 8.5rem; }
 .text { min-width: 14rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .tokens { line-height: 1.9; white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0; }

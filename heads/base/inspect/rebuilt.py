@@ -1,7 +1,8 @@
 """A published version in torch again: the backbone's stages, with the version's own weights where it has some."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import safetensors.torch
 import torch
@@ -9,11 +10,14 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from backbone.stage import Stage, run_path
-from heads.base.declaration import Classify, Embed, Head, Multilabel, Regress, Segment, Tag, Task
+from heads.base.declaration import Classify, Embed, Gate, Head, Multilabel, Regress, Segment, Tag, Task
 from heads.base.errors import InvalidHead
+from heads.base.gaussian_process import GaussianProcessLayer
 from heads.base.inspect.collect import Subject
+from heads.base.laplace import LaplaceLayer
 from heads.base.modules import HeadStage, make_head
 from heads.base.recipe import Recipe
+from heads.base.uncertainty_head import CertainHead
 from zoo.manifest import Answer, TensorSpec
 from zoo.preprocessing import Row
 
@@ -70,14 +74,12 @@ def rebuild(subject: Subject, declared: Head) -> Rebuilt:
         following = subject.prefix.following(len(body) + len(own)) if own else ()
         body += [_with_weights(stage, subject.blob(each.weights)) for stage, each in zip(following, own, strict=True)]
         recipe = Recipe.model_validate(subject.manifest.recipe)
-        changed = Head(
-            name=declared.name,
-            team=declared.team,
-            backbone=declared.backbone,
-            task=task_of(subject.manifest.answer),
-        )
-        head = make_head(changed, recipe, available)
-        head.load_state_dict(safetensors.torch.load(subject.blob(last.weights)))
+        task = declared.task if isinstance(declared.task, Segment) else task_of(subject.manifest.answer)
+        head: HeadStage = make_head(replace(declared, task=task, gate=Gate()), recipe, available)
+        weights = safetensors.torch.load(subject.blob(last.weights))
+        if last.architecture["kind"] == "head/certain":
+            head = _with_certainty(head, weights)
+        head.load_state_dict(weights)
     except (ValidationError, RuntimeError) as error:
         raise InvalidHead(
             f"{subject.version} was built by a release whose networks are of another shape: {error}. Its exports "
@@ -101,6 +103,17 @@ def task_of(answer: Answer) -> Task:
             return Embed(dim=answer.dim)
         case "segment":
             return Segment(labels=answer.labels)
+
+
+def _with_certainty(plain: HeadStage, weights: Mapping[str, Tensor]) -> CertainHead:
+    """Return a head with the Gaussian layer that a version's weights are of, if they are of one."""
+    own = {name.removeprefix("layer."): each for name, each in weights.items() if name.startswith("layer.")}
+    if not own:
+        return CertainHead(plain, None)
+    if "frequencies" in own:
+        return CertainHead(plain, GaussianProcessLayer(**own))
+    directions = torch.cat((own["directions"], own["offsets"][None]))
+    return CertainHead(plain, LaplaceLayer(own["weight"], own["bias"], directions, own["spread"]))
 
 
 def _with_weights(stage: Stage, weights: bytes) -> Stage:

@@ -25,7 +25,8 @@ def about(subject: Subject) -> Section:
     body.append(_facts(_identity(subject)))
     body += [element("h3", "Path, from input to answer"), _path(subject)]
     body += [element("h3", "Gate, on the test split when it was built"), _gate(manifest)]
-    body += [element("h3", "Recipe"), _facts((key, f"{value}") for key, value in manifest.recipe.items())]
+    pairs = [element("div", element("dt", key), element("dd", f"{value}")) for key, value in manifest.recipe.items()]
+    body += [element("h3", "Recipe"), element("dl", *pairs, class_="recipe")]
     body += [element("h3", "Parity with the torch model"), _parity(manifest)]
     return Section(id="about", title="What it is", body=body)
 
@@ -35,7 +36,7 @@ def learning(history: History) -> Section:
     if not history.epochs:
         body = note(
             "There is no history of this version's training: its run's folder is not in this zoo's folder, or was "
-            "removed since. Runs of builds from here on leave one."
+            "removed since."
         )
         return Section(id="learning", title="Learning curves", body=[body])
     epochs = [epoch["epoch"] for epoch in history.epochs]

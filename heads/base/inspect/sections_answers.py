@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from heads.base.calibration import BINS, calibration_error
 from heads.base.inspect import figures
 from heads.base.inspect.collect import JUDGED_KINDS, Judged, Subject
 from heads.base.inspect.examples import example_input, shown_target
@@ -18,7 +19,6 @@ from heads.base.inspect.statistics import (
     Interval,
     bootstrap,
     confusion,
-    ece,
     most_confused,
     reliability,
     wilson,
@@ -100,8 +100,7 @@ def calibration(subject: Subject) -> Section:
         text = f"A {subject.manifest.answer.kind} head gives no probabilities that could be right or wrong."
         return Section(id="reliability", title=title, body=[note(text)])
     confidence_N, right_N, unit = found
-    bins = reliability(confidence_N, right_N)
-    error = ece(bins)
+    bins, error = reliability(confidence_N, right_N, BINS), calibration_error(confidence_N, right_N)
     caption = (
         f"Points below the dashed line are answers surer than they are right, points above it less sure; grey bars "
         f"say how many {unit} there are."
@@ -162,7 +161,8 @@ def _confusion(subject: Subject, answer: ClassifyAnswer) -> list[Html]:
         (answer.labels[a], answer.labels[b], f"{count}", f"{count / counts_CC[a].sum():.0%}") for a, b, count in pairs
     ]
     columns = ("wanted", "answered", "how often", "of those wanted")
-    return [*body, element("h3", "Most frequent mistakes"), table(columns, rows, numbers=(2, 3))]
+    frequent = element("div", element("h3", "Most frequent mistakes"), table(columns, rows, numbers=(2, 3)))
+    return [element("div", *body, frequent, class_="figures")]
 
 
 def _label_confusion(subject: Subject, answer: MultilabelAnswer) -> Html:

@@ -12,7 +12,7 @@ from heads.base.declaration import Head
 from heads.base.errors import HeadsError
 from heads.base.inspect import figures
 from heads.base.inspect.attribution import ImageMap, TokenScores, attribute_tokens, choose, map_image
-from heads.base.inspect.collect import Judged, Subject
+from heads.base.inspect.collect import JUDGED_KINDS, Judged, Subject
 from heads.base.inspect.embedding import pca, tsne
 from heads.base.inspect.examples import shown_target
 from heads.base.inspect.landscape import MOST_ROWS, loss_landscape
@@ -69,6 +69,14 @@ def landscape(subject: Subject, path: Rebuilt | str) -> Section:
     title = "Loss landscape"
     if isinstance(path, str):
         return Section(id="landscape", title=title, body=[note(path)])
+    kind = subject.manifest.answer.kind
+    if kind not in JUDGED_KINDS or not any(weight.ndim > 1 for weight in path.head.parameters()):
+        why = (
+            f"Not drawn for {kind} heads."
+            if kind not in JUDGED_KINDS
+            else "Its last layer is Gaussian, and all it has."
+        )
+        return Section(id="landscape", title=title, body=[note(why)])
     judged = _spread(subject.judged, MOST_ROWS)
     rows = [each.row for each in judged]
     data = encode(path.head, [each.example for each in judged], rows, [each.inputs for each in judged])
@@ -86,8 +94,13 @@ def surroundings(subject: Subject) -> Section:
     answer = subject.manifest.answer
     embeds = answer.kind == "embed"
     vectors_ND = np.stack([each.output if embeds else each.mean_input for each in subject.judged])
+    vectors_ND /= np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), 1e-12)
     linear_N2, share = pca(vectors_ND)
-    what = "their vectors" if embeds else "what the head reads of them, averaged over its tokens or places"
+    what = (
+        "their vectors"
+        if embeds
+        else "what the head reads of them, averaged over tokens or places and brought to one length"
+    )
     shown = [
         drawn(
             _scatter(subject, linear_N2),

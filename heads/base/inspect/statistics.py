@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bin", "Interval", "bootstrap", "confusion", "ece", "most_confused", "reliability", "wilson"]
+__all__ = ["Bin", "Interval", "bootstrap", "confusion", "most_confused", "reliability", "wilson"]
 
 CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -99,7 +99,7 @@ def most_confused(counts_CC: NDArray[np.int64], most: int) -> list[tuple[int, in
     return [(a, b, int(wrong_CC[a, b])) for a, b in pairs if wrong_CC[a, b]]
 
 
-def reliability(confidence_N: NDArray[np.floating], right_N: NDArray[np.bool_], bins: int = 10) -> list[Bin]:
+def reliability(confidence_N: NDArray[np.floating], right_N: NDArray[np.bool_], bins: int) -> list[Bin]:
     """Return answers in bins of equal width by their confidence, the empty ones too.
 
     >>> [bin.count for bin in reliability(np.array([0.2, 0.9, 1.0]), np.array([False, True, True]), 2)]
@@ -121,13 +121,3 @@ def reliability(confidence_N: NDArray[np.floating], right_N: NDArray[np.bool_], 
             )
         )
     return found
-
-
-def ece(bins: Sequence[Bin]) -> float:
-    """Return the expected calibration error (Naeini et al. 2015): mean |confidence - share right|, weighted by count.
-
-    >>> ece([Bin(low=0, high=1, count=4, confidence=0.75, right=0.5)])
-    0.25
-    """
-    total = sum(each.count for each in bins)
-    return sum(each.count * abs(each.confidence - each.right) for each in bins) / total if total else float("nan")
