@@ -4,6 +4,7 @@ import click
 
 from heads.base.commands.check import check
 from heads.base.commands.inspect import inspect
+from heads.base.commands.lr_find import lr_find
 from heads.base.commands.runs import runs
 from heads.base.commands.search import search
 from heads.base.commands.test import test
@@ -78,3 +79,4 @@ head.add_command(search)
 head.add_command(check)
 head.add_command(test)
 head.add_command(inspect)
+head.add_command(lr_find)
