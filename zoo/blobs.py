@@ -4,6 +4,7 @@ A blob is written whole or not at all, once, and checked against its digest when
 a blob is ever handed out, so nobody can write through one.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from zoo.errors import Corrupt, InvalidConfig, NotFound, Unavailable
 
 __all__ = ["BlobStore"]
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KEY = re.compile(r"^blobs/[0-9a-f]{2}/([0-9a-f]{64})$")
 
 
@@ -144,7 +146,13 @@ class BlobStore:
         except (AlreadyExistsError, NotFoundError, FileNotFoundError):
             raise
         except (BaseError, OSError) as error:
-            raise Unavailable(f"The blobs in {self._place} cannot be reached: {_first_line(error)}.") from error
+            said = _first_line(error)
+            if any(said.endswith(f"(os error {number})") for number in _NO_ROOM):
+                raise Unavailable(
+                    f"There is no room for a blob in {self._place}: {said}. Nothing was half written: make room, and "
+                    "run the same again; what is stored already is not written twice."
+                ) from error
+            raise Unavailable(f"The blobs in {self._place} cannot be reached: {said}.") from error
 
 
 def _first_line(error: Exception) -> str:

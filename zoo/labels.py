@@ -87,9 +87,8 @@ class Labels:
 
     def where(self, example_id: str) -> str:
         """Return the file and line of an example, for errors: ``labels.jsonl:12``."""
-        lines = enumerate(self._data.decode().split("\n"), start=1)
-        number = next(number for number, line in lines if line.strip() and json.loads(line)["id"] == example_id)
-        return f"{self.path}:{number}"
+        lines = [line and json.loads(line)["id"] for line in map(str.strip, self._data.decode().split("\n"))]
+        return f"{self.path}:{1 + lines.index(example_id)}"
 
     def files(self) -> dict[str, str]:
         """Return the digests of all pictures and masks that are named, each with the id of an example that names it."""

@@ -89,14 +89,16 @@ class Bench:
         return TailedHead(self.prefix.following(len(self.attached)), head, declared.tail, noise)
 
     def _row(self, example: Example) -> Row:
-        where = self._ingredients.labels.path
+        labels = self._ingredients.labels
         if example.image and not self._zoo.blobs.has(example.image):
             raise InvalidLabels(
-                f"{where}: the image of {example.id!r} is not in the zoo: there is no blob "
+                f"{labels.where(example.id)}: the image of {example.id!r} is not in the zoo: there is no blob "
                 f"{example.image!r}. `zoo labels put <files>` puts pictures there and prints the digests for lines; "
                 "a package with an images.py makes its own."
             )
         try:
             return self.preprocessor(self._zoo.blobs.get(example.image) if example.image else example.text)
         except InvalidInput as error:
-            raise InvalidLabels(f"{where}: the input of {example.id!r} is refused. {error}") from error
+            raise InvalidLabels(
+                f"{labels.where(example.id)}: the input of {example.id!r} is refused. {error}"
+            ) from error

@@ -39,8 +39,9 @@ def check_labels(head: Head, labels: Labels) -> None:
 
 def _check_names(head: Head, labels: Labels) -> None:
     for name in sorted(labels.label_names() - set(head.task.labels)):
+        example = labels.example_with(name)
         raise InvalidHead(
-            f"{labels.path}: {labels.example_with(name)!r} has the label {name!r}, which {head.name!r} does not "
+            f"{labels.where(example)}: {example!r} has the label {name!r}, which {head.name!r} does not "
             f"declare.{did_you_mean(name, head.task.labels)}"
         )
 
@@ -59,10 +60,16 @@ def _check_alike(head: Head, labels: Labels) -> None:
 
 
 def _check_learnable(head: Head, labels: Labels) -> None:
-    """Refuse a label that nothing is trained on: the head would offer an answer that it never learned."""
-    learned = {name for example in labels.for_training().train for name in labels_in(example.target)}
+    """Refuse a label that nothing or one example is trained on: nobody could say what such an answer stands for."""
+    learned = Counter(name for example in labels.for_training().train for name in labels_in(example.target))
     for name in head.task.labels:
-        if name not in learned:
+        if learned[name] == 1:
+            only = next(each.id for each in labels.for_training().train if name in labels_in(each.target))
+            raise InvalidHead(
+                f"{head.name!r} declares the label {name!r}, which has one training example, {labels.where(only)}; a "
+                "head would learn it by heart. Write more, or take the label out of the declaration and that line."
+            )
+        if not learned[name]:
             raise InvalidHead(
                 f"{head.name!r} declares the label {name!r}, and no training example has it in {labels.path}. "
                 "Write some, or take it out of the declaration."
@@ -87,7 +94,8 @@ def _check_range(task: Regress, labels: Labels) -> None:
         value = cast("float", example.target)
         if not task.low <= value <= task.high:
             raise InvalidHead(
-                f"{labels.path}: {example.id!r} has the value {value}; the head declares {task.low} to {task.high}."
+                f"{labels.where(example.id)}: {example.id!r} has the value {value}; the head declares "
+                f"{task.low} to {task.high}."
             )
 
 

@@ -4,7 +4,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
-from heads.base.declaration import Head, Regress, Task
+from heads.base.declaration import Head, Regress, Segment, Task
 from heads.base.fit import check_labels
 from heads.base.packages import load_package
 from heads.base.testing.expectations import ExpectationMissed
@@ -135,6 +135,8 @@ def _few(task: Task, examples: Sequence[Example], least: dict[str, int]) -> Iter
 
 def _groups(task: Task) -> tuple[str, ...]:
     """Return what there should be enough of: labels, or quarters of a scale."""
+    if isinstance(task, Segment):
+        return ()  # which labels a mask has, its pixels say
     if not isinstance(task, Regress):
         return task.labels
     step = (task.high - task.low) / _QUARTERS

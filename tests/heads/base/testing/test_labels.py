@@ -59,12 +59,13 @@ def test_the_same_text_twice_in_one_split_is_no_leak(write: Write) -> None:
     assert found(examine_labels(MOOD, write([*mood_lines(), *same])), "twice") == []
 
 
-def test_a_label_with_one_example_is_an_error_that_names_the_example(write: Write) -> None:
+def test_a_label_with_too_few_examples_is_an_error_that_names_them(write: Write) -> None:
     head = Head(name="mood", team="mood", task=Classify(labels=("good", "bad", "odd")))
-    labels = write([*mood_lines(), line(1, "strange", "train", "odd")])
-    errors = [each for each in found(examine_labels(head, labels), "few examples") if each.severity == "error"]
-    assert [each.ids for each in errors] == [("zz-1",), ()]
-    assert "'odd' has 1 train examples, expected at least 2" in errors[0].text
+    labels = write([*mood_lines(), line(1, "strange", "train", "odd"), line(2, "weird", "train", "odd")])
+    findings = examine_labels(head, labels, train=3)
+    errors = [each for each in found(findings, "few examples") if each.severity == "error"]
+    assert [each.ids for each in errors] == [("zz-1", "zz-2"), ()]
+    assert "'odd' has 2 train examples, expected at least 3" in errors[0].text
     assert "'odd' has 0 test examples, expected at least 1" in errors[1].text
 
 
