@@ -76,6 +76,8 @@ class Bench:
     def network(self) -> Network:
         """Return the untrained network: the head, or copies of the stages after the prefix with the head on them.
 
+        A head alone is on the CPU, where it trains in seconds; blocks are on the GPU if there is one.
+
         Raises:
             InvalidHead: the backbone gives nothing that such a head can read, or has nothing that its tail could train.
         """
@@ -86,7 +88,8 @@ class Bench:
         if declared.tail is None:
             return head
         noise = None if shared else make_noise(recipe, self.preprocessor.spec, self._zoo.blobs.get)
-        return TailedHead(self.prefix.following(len(self.attached)), head, declared.tail, noise)
+        tailed = TailedHead(self.prefix.following(len(self.attached)), head, declared.tail, noise)
+        return tailed.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def _row(self, example: Example) -> Row:
         labels = self._ingredients.labels

@@ -80,9 +80,9 @@ class TailedHead(Network):
         return self
 
     def merge(self) -> None:
-        """Merge low-rank additions into the weights they stand beside. The training is over then."""
+        """End the training: low-rank additions go into the weights they stand beside, and all weights to the CPU."""
         lora.merge(self.stages)
-        self.requires_grad_(False)
+        self.to("cpu").requires_grad_(False)
         self._layers = ()
 
     def private_stages(self) -> tuple[Stage, ...]:
@@ -91,12 +91,11 @@ class TailedHead(Network):
 
 
 def private_path(network: Network) -> tuple[Stage, ...]:
-    """Return the stages of a trained network, on the CPU: what it adds to the shared ones of its path, the head last.
+    """Return the stages of a trained network: what it adds to the shared ones of its path, the head last.
 
     Args:
         network: a head, or a tail that was merged.
     """
-    network.to("cpu")
     if isinstance(network, TailedHead):
         return (*network.private_stages(), network.head)
     assert isinstance(network, Stage), "a network is a head, or a tail with a head on it"

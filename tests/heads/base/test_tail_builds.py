@@ -15,7 +15,7 @@ from heads.base.network import Network
 from heads.base.noise import TokenNoise
 from heads.base.phases import Phases
 from heads.base.tail import TailedHead
-from heads.base.training import Trained, encode, train_head
+from heads.base.training import Checkpoints, Observer, StepRecord, Trained, encode, train_head
 from serving.loader import load_plan
 from serving.plan import Node
 from tests.support.head_packages import TeamFolder, mood_lines
@@ -50,7 +50,7 @@ def digests_in_memory(zoo: Zoo, team: TeamFolder) -> list[str]:
     return [digest_bytes(to_safetensors(stage)) for stage in stages]
 
 
-def trained(zoo: Zoo, team: TeamFolder) -> tuple[Network, Trained]:
+def trained(zoo: Zoo, team: TeamFolder, **options: Any) -> tuple[Network, Trained]:
     """Train as a build does, and export nothing."""
     ingredients = gather(zoo, team.package)
     bench = Bench(zoo, ingredients, Phases())
@@ -62,6 +62,7 @@ def trained(zoo: Zoo, team: TeamFolder) -> tuple[Network, Trained]:
         bench.network,
         lambda network: (encode(network, *splits[0]), encode(network, *splits[1])),
         ingredients.recipe,
+        **options,
     )
     return network, how
 
@@ -135,6 +136,33 @@ def test_another_tail_is_another_build(zoo: Zoo, tmp_path: Path) -> None:
 def test_the_same_seed_trains_the_same_bits(zoo: Zoo, tmp_path: Path, tail: Tail) -> None:
     team = team_with(tmp_path, tail, recipe="epochs = 2\nlearning_rate = 0.01\n")
     assert weights(trained(zoo, team)[0]) == weights(trained(zoo, team)[0])
+
+
+class StopAt(Observer):
+    """Stops the run after a step, as a person does who presses Ctrl-C."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, record: StepRecord) -> None:
+        if record.step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [2, 9])
+@pytest.mark.parametrize("tail", [ALL, Tail(blocks="all", how="lora", rank=4)], ids=["all", "lora"])
+def test_a_tail_that_was_interrupted_ends_with_the_bits_of_one_that_was_not(
+    zoo: Zoo, tmp_path: Path, tail: Tail, stop: int
+) -> None:
+    recipe = (
+        "epochs = 4\nprobe_epochs = 2\nunfreeze_every = 1\nlayer_decay = 0.8\ntoken_dropout = 0.2\nbatch_size = 16\n"
+    )
+    team = team_with(tmp_path, tail, recipe=recipe)
+    checkpoints = Checkpoints(folder=tmp_path / "checkpoint", every_steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        trained(zoo, team, observers=[StopAt(stop)], checkpoints=checkpoints)
+    assert list(checkpoints.folder.iterdir())
+    assert weights(trained(zoo, team, checkpoints=checkpoints)[0]) == weights(trained(zoo, team)[0])
 
 
 def test_a_tail_learns_what_frozen_features_hardly_hold(zoo: Zoo, tmp_path: Path) -> None:
