@@ -217,14 +217,17 @@ def _judge(
     *tail, head = own
     for stage in tail:
         known = stage(known)
-    output = head(known)[answer.output][0]
+    inputs = {spec.name: known[spec.name][0] for spec in head.stage.inputs}
+    known = head(known)
+    outputs = {spec.name: known[spec.name][0] for spec in head.stage.outputs}
+    output = outputs[answer.output]
     judged = answer.kind in JUDGED_KINDS
     return Judged(
         example=example,
         row=row,
-        answer=found_target(answer, {answer.output: output}, row) if judged else example.target,
+        answer=found_target(answer, outputs, row) if judged else example.target,
         output=output if answer.kind != "segment" else output[:0],
-        inputs={spec.name: known[spec.name][0] for spec in head.stage.inputs},
+        inputs=inputs,
         loss=row_loss(answer, example.target, output, row) if judged else 0.0,
     )
 

@@ -24,7 +24,7 @@ class _Text(HTMLParser):
         self.text += data
 
 
-_WRITTEN = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00\r"))
+_WRITTEN = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"))
 
 
 @given(_WRITTEN, _WRITTEN)
