@@ -147,8 +147,8 @@ class Tail:
     Attributes:
         blocks: how many, counted back from where the head is attached; ``"all"`` is every block, and what embeds the
             input before them.
-        how: ``"full"`` trains every weight of them; ``"lora"`` trains low-rank additions to their linear layers only,
-            which are merged into the weights before export.
+        how: ``"full"`` trains every weight of them; ``"lora"`` trains low-rank additions to the linear layers of the
+            blocks only, which are merged into the weights before export.
         rank: inner size of the additions.
         alpha: what they are scaled by, times the rank.
 

@@ -6,13 +6,25 @@ from typing import cast
 
 from heads.base.declaration import Embed, Head, Regress, Segment
 from heads.base.errors import InvalidHead, InvalidRecipe
-from heads.base.recipe import Recipe
+from heads.base.recipe import Augmentation, Recipe
 from zoo import Backbone
 from zoo.labels import Labels, labels_in
 from zoo.manifest import Preprocessing, StageManifest, StageRef
 from zoo.suggest import did_you_mean
 
 __all__ = ["attached_stages", "check_labels", "check_noise", "count_shared"]
+
+_MOVING: frozenset[Augmentation] = frozenset(
+    {
+        "RandomAffine",
+        "RandomHorizontalFlip",
+        "RandomPerspective",
+        "RandomResizedCrop",
+        "RandomRotation",
+        "RandomVerticalFlip",
+    }
+)
+"""Transforms after which a pixel is elsewhere."""
 
 
 def check_labels(head: Head, labels: Labels) -> None:
@@ -164,3 +176,9 @@ def check_noise(head: Head, recipe: Recipe, spec: Preprocessing, *, shared: int)
                 f"{shared} stages of {head.backbone!r} are shared, and what they give is computed once for all epochs. "
                 "Take it out, or declare a tail that begins with the first stage, such as Tail(blocks='all')."
             )
+    moving = [name for name in recipe.augment if name in _MOVING]
+    if moving and isinstance(head.task, Segment):
+        raise InvalidRecipe(
+            f"The recipe of {head.name!r} has {', '.join(moving)} in augment, which would move an image's pixels away "
+            "from the labels in its mask. A segment head takes what changes colours: take it out."
+        )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from heads.base import Classify, Head
+from heads.base.declaration import Segment
 from heads.base.errors import InvalidRecipe
 from heads.base.fit import check_noise
 from heads.base.noise import ImageNoise, TokenNoise, make_noise
@@ -103,3 +104,10 @@ def test_noise_is_refused_where_a_head_does_not_see_its_inputs() -> None:
     tensors = TensorPreprocessing(tensors=(TensorSpec(name="a", dtype="float32", shape=("N", 2)),))
     with pytest.raises(InvalidRecipe, match="changes inputs of kind 'text'"):
         check_noise(HEAD, Recipe(token_dropout=0.1), tensors, shared=0)
+
+
+def test_a_transform_that_moves_pixels_is_refused_where_each_pixel_has_a_label() -> None:
+    mask = Head(name="mask", team="mask", task=Segment(labels=("paper", "ink")))
+    check_noise(mask, Recipe(augment=("ColorJitter", "GaussianNoise")), IMAGE, shared=0)
+    with pytest.raises(InvalidRecipe, match="has RandomRotation in augment, which would move an image's pixels"):
+        check_noise(mask, Recipe(augment=("ColorJitter", "RandomRotation")), IMAGE, shared=0)
