@@ -1,6 +1,11 @@
 """``python -m benchmarks.finetune CLAIM``: measure what the fine-tuning library must show."""
 
 import importlib
+import os
+
+# Before torch is loaded, here and in child processes: OpenMP threads that spin make the body ten times slower where
+# anything else runs, and would make what we are compared with look bad.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import click
 
