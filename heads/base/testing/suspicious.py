@@ -15,11 +15,11 @@ from heads.base.testing.tables import shown
 from heads.base.testing.vectors import Placed
 from zoo.labels import Example
 
-__all__ = ["confident_errors", "out_of_sample", "suspicious_labels"]
+__all__ = ["confident_errors", "out_of_sample", "standardised", "suspicious_labels"]
 
 _FOLDS = 5
-_PENALTY = 10.0
-"""Of the softmax regression, on features of variance 1: of 26 intent labels that were flipped, 10 lists 21 among 45."""
+_LOSS_WEIGHT = 10.0
+"""Of the mean loss against half the squared weights of the softmax regression; see benchmarks/suspicious_labels.py."""
 _FAR = 4.0
 """A value is far off from so many robust standard deviations on; of normal errors, 1 of 16,000 is."""
 _LEAST_FOLD_EXAMPLES = 2
@@ -33,7 +33,7 @@ def suspicious_labels(task: Task, placed: Placed, *, seed: int = 0) -> list[Find
         placed: train and valid examples with their features.
         seed: of the folds.
     """
-    examples, vectors_ND = placed.examples, _standardised(placed.vectors)
+    examples, vectors_ND = placed.examples, standardised(placed.vectors)
     if isinstance(task, Classify):
         given_N = np.array([task.labels.index(str(example.target)) for example in examples])
         return _wrong_classes(examples, task.labels, given_N, out_of_sample(vectors_ND, given_N, seed=seed))
@@ -74,13 +74,16 @@ def confident_errors(scores_NC: NDArray[np.float64], given_N: NDArray[np.int64])
     return [(int(row), int(likeliest_N[row])) for row in np.argsort(margin_N) if suspicious[row]]
 
 
-def out_of_sample(vectors_ND: NDArray[np.float64], given_N: NDArray[np.int64], *, seed: int) -> NDArray[np.float64]:
+def out_of_sample(
+    vectors_ND: NDArray[np.float64], given_N: NDArray[np.int64], *, seed: int, loss_weight: float = _LOSS_WEIGHT
+) -> NDArray[np.float64]:
     """Return (N, C) probabilities, each by a softmax regression that was fitted without the fold of the example.
 
     Args:
         vectors_ND: features, each of mean 0 and variance 1.
         given_N: the labels, as indices of classes.
         seed: of the folds.
+        loss_weight: how much the mean loss weighs against half the squared weights.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -90,7 +93,7 @@ def out_of_sample(vectors_ND: NDArray[np.float64], given_N: NDArray[np.int64], *
     def fit(train: NDArray[np.int64], held: NDArray[np.int64]) -> None:
         known = np.unique(given_N[train])
         if len(known) > 1:
-            model = LogisticRegression(C=_PENALTY / len(train), max_iter=1000).fit(vectors_ND[train], given_N[train])
+            model = LogisticRegression(C=loss_weight / len(train), max_iter=1000).fit(vectors_ND[train], given_N[train])
             scores_NC[held] = 0  # of a class that it was not shown
             scores_NC[np.ix_(held, known)] = model.predict_proba(vectors_ND[held])
 
@@ -154,6 +157,7 @@ def _names(example: Example) -> tuple[str, ...]:
     return tuple(str(name) for name in example.target)
 
 
-def _standardised(vectors_ND: NDArray[np.float64]) -> NDArray[np.float64]:
+def standardised(vectors_ND: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return features of mean 0 and variance 1; those that do not vary stay 0."""
     spread_D = vectors_ND.std(0)
     return np.asarray((vectors_ND - vectors_ND.mean(0)) / np.where(spread_D > 0, spread_D, 1))
