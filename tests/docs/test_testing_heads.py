@@ -22,19 +22,19 @@ COMMANDS = re.findall(r"^\.venv/bin/zoo (.*?)(?:  +#.*)?$", PAGE, re.MULTILINE)
 KNOWN: dict[str, click.Command] = {"head check": check, "head test": run_tests, "readings": readings}
 
 
-def tests_of(code: str) -> dict[str, Any]:
+def examples_in(code: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(compile(ast.parse(code), "docs/testing-heads.md", "exec"), names)
     return {name: value for name, value in names.items() if name.startswith("test_")}
 
 
 def test_the_example_of_labels_holds() -> None:
-    (labels_example,) = tests_of(PYTHON[0]).values()
+    (labels_example,) = examples_in(PYTHON[0]).values()
     labels_example()
 
 
 def test_the_examples_of_expectations_hold_for_the_sample_head(sample_zoo: Path) -> None:
-    found = tests_of(PYTHON[1])
+    found = examples_in(PYTHON[1])
     assert len(found) == 4
     with Zoo.open(sample_zoo) as zoo:
         model = Model(zoo, zoo.resolve("urgency").version, load_package("urgency"), by="docs")
