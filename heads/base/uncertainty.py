@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from heads.base.calibration import fit_temperature
 from heads.base.declaration import Head, Regress
@@ -15,7 +15,7 @@ from heads.base.modules import HeadStage
 from heads.base.network import Network
 from heads.base.tail import TailedHead
 from heads.base.training import Encoded
-from heads.base.uncertainty_head import UNCERTAINTY, CertainHead, GaussianLayer, last_linear
+from heads.base.uncertainty_head import UNCERTAINTY, Body, CertainHead, GaussianLayer, last_linear
 from heads.base.uncertainty_metrics import residuals_of
 from heads.base.uncertainty_rows import Reduced, device_of, flat_logits, head_of, reach, rows_of, targets_of
 from zoo.manifest import Answer
@@ -24,6 +24,9 @@ __all__ = ["naming_uncertainty", "with_certainty"]
 
 _LEAST_NOISE = 1e-3
 """Of values, as a share of their range: nobody labels closer."""
+
+_LEAST_DEVIATION = 1e-2
+"""Of the logarithm of variances: a valid split of equal inputs does not make all others strangers."""
 
 
 def with_certainty(
@@ -50,7 +53,7 @@ def with_certainty(
     # A network may be on a GPU; sums over a split are exact enough only in float64, and small.
     head, reached = copy.deepcopy(head_of(network)).cpu(), reach(network, valid.reduced)
     if declared.uncertainty == "none":
-        fitted = CertainHead(head, None)
+        fitted = CertainHead(head)
     else:
         data = train()
         fitted = _with_layer(declared, head, (reach(network, data.reduced), reached), (data, valid), seed)
@@ -72,38 +75,34 @@ def _with_layer(
     declared: Head, head: HeadStage, reduced: tuple[Reduced, Reduced], splits: tuple[Encoded, Encoded], seed: int
 ) -> CertainHead:
     """Return the head with a Gaussian layer in the place of its last, fitted to the train and the valid split."""
+    body = Body(head, keeps_distance=declared.uncertainty == "gp")
     train, valid = (
-        Observed(features=_read_by_last(head, rows), targets=targets_of(data, head.task))
+        Observed(features=torch.stack(rows_of(body, rows)), targets=targets_of(data, head.task))
         for rows, data in zip(reduced, splits, strict=True)
     )
-    linear = last_linear(head)[1]
-    noise = _noise(linear, valid) if isinstance(head.task, Regress) else 0.0
+    noise = _noise(head, reduced[1], valid.targets) if isinstance(head.task, Regress) else 0.0
     layer: GaussianLayer
     if declared.uncertainty == "laplace":
-        layer = fit_laplace(linear, train.features, train.targets, head.task, noise)
+        layer = fit_laplace(last_linear(head)[1], train.features, train.targets, head.task, noise)
     else:
         layer = fit_gaussian_process(train, valid, head.task, noise=noise, seed=seed)
-    return CertainHead(head, layer, noise=noise)
+    return CertainHead(head, body, layer, noise=noise)
 
 
-def _noise(linear: nn.Linear, valid: Observed) -> float:
+def _noise(head: HeadStage, reduced: Reduced, shares: Tensor) -> float:
     """Return the standard deviation of values around what the trained head answers, as a share of the range."""
-    with torch.no_grad():
-        share = linear(valid.features).sigmoid()
-    return max(_LEAST_NOISE, float((share - valid.targets).square().mean().sqrt()))
+    found = torch.stack(rows_of(head.logits, reduced)).sigmoid()
+    return max(_LEAST_NOISE, float((found - shares).square().mean().sqrt()))
 
 
 def _set_scale(head: CertainHead, reduced: Reduced, valid: Encoded) -> None:
-    """Fit the temperature; of values, the width for which the valid split is likeliest (Laves et al. 2020)."""
+    """Fit the temperature and what is usual; of values, the width of greatest likelihood (Laves et al. 2020)."""
     if isinstance(head.task, Regress):
         residuals, deviations = residuals_of(head, reduced, valid)
         head.widening.fill_(float((residuals / deviations).square().mean().sqrt()))
     else:
         head.temperature.fill_(fit_temperature(flat_logits(head, reduced, valid), targets_of(valid, head.task)))
-
-
-def _read_by_last(head: HeadStage, reduced: Reduced) -> Tensor:
-    """Return what the last layer of a head reads, (N, D)."""
-    body = copy.deepcopy(head)
-    body.set_submodule(last_linear(body)[0], nn.Identity())
-    return torch.stack(rows_of(body.logits, reduced))
+    if head.judges_distance:
+        logarithms = torch.stack(rows_of(lambda *rows: head.moments(*rows)[1], reduced)).log()
+        head.usual.fill_(float(logarithms.mean()))
+        head.deviation.fill_(max(_LEAST_DEVIATION, float(logarithms.std(correction=0))))
