@@ -11,7 +11,7 @@ from serving.handlers.asked import Asked, asked_heads, outputs_of, raw_input
 from serving.handlers.asking import Asker
 from serving.plan import LoadedPlan, Plan, ServedVersion
 from serving.statistics import VersionStatistics
-from zoo.manifest import RegressAnswer, TensorSpec
+from zoo.manifest import EmbedAnswer, RegressAnswer, TensorSpec
 
 __all__ = ["Counted", "Described", "Listed", "ModelsHandler", "TensorDescription"]
 
@@ -177,7 +177,7 @@ def _parameters(served: ServedVersion) -> dict[str, str]:
         f"{served.head}.answer": answer.kind,
         f"{served.head}.precision": served.precision,
     }
-    if not isinstance(answer, RegressAnswer):
+    if not isinstance(answer, RegressAnswer | EmbedAnswer):
         parameters[f"{served.head}.labels"] = json.dumps(answer.labels, ensure_ascii=False)
     return parameters
 

@@ -13,9 +13,12 @@ from tests.support.tiny_zoo import Network, Values, add_network, softmax
 from zoo import Backbone, Zoo
 from zoo.digest import digest_bytes
 from zoo.manifest import (
+    Answer,
     BackboneManifest,
     ClassifyAnswer,
+    EmbedAnswer,
     ImagePreprocessing,
+    SegmentAnswer,
     Signature,
     TensorSpec,
     VersionManifest,
@@ -26,6 +29,8 @@ SIDE = 8
 LABELS = ("red", "green", "blue")
 IMAGES = TensorSpec(name="images_NCHW", dtype="float32", shape=("N", 3, SIDE, SIDE))
 PIXELS = TensorSpec(name="pixels_NC", dtype="float32", shape=("N", 3))
+VECTORS = TensorSpec(name="vectors_ND", dtype="float32", shape=("N", 3))
+PLACES = TensorSpec(name="scores_NCHW", dtype="float32", shape=("N", 3, SIDE, SIDE))
 SCORES = TensorSpec(name="scores_NC", dtype="float32", shape=("N", 3))
 PREPROCESSING = ImagePreprocessing(
     height=SIDE, width=SIDE, resize_shorter=10, interpolation="bilinear", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4)
@@ -53,6 +58,53 @@ def scoring() -> Network:
         weights={},
         compute=lambda known: softmax(known["pixels_NC"]),
     )
+
+
+def hue() -> Network:
+    """Return a head that embeds: the mean colour as a vector of length 1."""
+    return Network(
+        name="hue",
+        inputs=(PIXELS,),
+        output=VECTORS,
+        nodes=[
+            helper.make_node("ReduceL2", ["pixels_NC", "axis"], ["length_N1"], keepdims=1),
+            helper.make_node("Div", ["pixels_NC", "length_N1"], ["vectors_ND"]),
+        ],
+        weights={"axis": np.array([1])},
+        compute=lambda known: known["pixels_NC"] / np.linalg.norm(known["pixels_NC"], axis=1, keepdims=True),
+    )
+
+
+def areas() -> Network:
+    """Return a head that segments: the brightest channel of each pixel."""
+    return Network(
+        name="areas",
+        inputs=(IMAGES,),
+        output=PLACES,
+        nodes=[helper.make_node("Softmax", ["images_NCHW"], ["scores_NCHW"], axis=1)],
+        weights={},
+        compute=lambda known: np.moveaxis(softmax(np.moveaxis(known["images_NCHW"], 1, -1)), -1, 1),
+    )
+
+
+def add_vector_and_mask(folder: Path, body: Backbone) -> None:
+    """Publish the heads ``hue`` and ``areas`` on the body of an image zoo."""
+    heads: tuple[tuple[Network, Answer], ...] = (
+        (hue(), EmbedAnswer(dim=3)),
+        (areas(), SegmentAnswer(labels=LABELS)),
+    )
+    with Zoo.open(folder) as zoo:
+        for network, answer in heads:
+            manifest = VersionManifest(
+                backbone=body.digest,
+                stages=(*body.manifest.stages, add_network(zoo, network)),
+                shared_stages=1,
+                preprocessing=PREPROCESSING,
+                signature=Signature(inputs=(IMAGES,), outputs=(network.output,)),
+                answer=answer,
+                **provenance(network.name, "0"),
+            )
+            zoo.publish(manifest, promote_to=("prod",), reason="for a test")
 
 
 def make_image_zoo(folder: Path) -> Backbone:

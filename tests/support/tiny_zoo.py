@@ -30,8 +30,10 @@ from zoo.manifest import (
     Artifact,
     BackboneManifest,
     ClassifyAnswer,
+    EmbedAnswer,
     MultilabelAnswer,
     RegressAnswer,
+    SegmentAnswer,
     Signature,
     StageManifest,
     StageRef,
@@ -315,6 +317,7 @@ def path_of(head: str, seed: int) -> tuple[Network, ...]:
     if isinstance(answer, RegressAnswer):
         output = TensorSpec(name="values_N1", dtype="float32", shape=("N", 1))
         return (*BODY, pooled(head, name, 1, "Sigmoid", output))
+    assert not isinstance(answer, EmbedAnswer | SegmentAnswer), "tests/support/image_zoo.py has such heads"
     classes = len(answer.labels)
     output = TensorSpec(name="scores_NC", dtype="float32", shape=("N", classes))
     activation = "Softmax" if isinstance(answer, ClassifyAnswer) else "Sigmoid"
