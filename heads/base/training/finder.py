@@ -19,7 +19,8 @@ __all__ = ["RangeTest", "Suggestion", "find_learning_rate", "suggest"]
 _SMOOTHING = 0.9
 _TIMES_THE_BEST = 4.0
 _FALL_BEGINS = 0.1
-_LEAST_FALL = 0.02
+_LEAST_FALL = 0.05
+_TIMES_THE_NOISE = 3.0
 _LEAST_POINTS = 10
 
 OnStep = Callable[[int, int], None]
@@ -113,18 +114,21 @@ def suggest(rates: Sequence[float], losses: Sequence[float]) -> Suggestion:
     'steepest 0.0010, valley 0.0056'
     """
     low = int(np.argmin(losses)) if len(losses) >= _LEAST_POINTS else 0
-    fall = losses[0] - losses[low] if losses else 0.0
-    if low < 2 or fall < _LEAST_FALL * abs(losses[0]):
+    # Not the first loss, which is that of one batch.
+    early = losses[: max(1, low // 2)] or [math.nan]
+    start = float(np.median(early))
+    fall = start - min(losses, default=math.nan)
+    if low < 2 or fall < max(_LEAST_FALL * abs(start), _TIMES_THE_NOISE * float(np.std(early))):
         last = f"up to {rates[-1]:.1e}" if rates else "at all"
         raise TrainingFailed(
-            f"The loss falls at no learning rate {last}: it began at {losses[0] if losses else math.nan:.3g}. Look for "
+            f"The loss falls at no learning rate {last}: it began at {start:.3g}. Look for "
             "inputs whose features are not numbers and at the labels, or begin at a lower rate with --lowest."
         )
     exponents = np.log(np.asarray(rates, dtype=np.float64))
     slopes = np.gradient(np.asarray(losses, dtype=np.float64), exponents)
-    begins = max(i for i in range(low) if losses[i] >= losses[0] - _FALL_BEGINS * fall)
+    begins = max(index for index in range(low) if losses[index] >= start - _FALL_BEGINS * fall)
     return Suggestion(
-        steepest=float(rates[int(np.argmin(slopes[: low + 1]))]),
+        steepest=float(rates[begins + int(np.argmin(slopes[begins : low + 1]))]),
         valley=float(np.exp((exponents[begins] + exponents[low]) / 2)),
     )
 
