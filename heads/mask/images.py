@@ -1,4 +1,4 @@
-"""The pictures of the mask head, and their masks: a glyph among strokes. ``python -m heads.mask.images`` prints labels."""
+"""The pictures and masks of the mask head: a glyph among strokes. ``python -m heads.mask.images`` prints its labels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

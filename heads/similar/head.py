@@ -10,5 +10,5 @@ HEAD = Head(
     backbone="minilm",
     task=Embed(dim=64),
     # A little below what the head reaches on the test split; raise a bound when a version is better.
-    gate=Gate(bounds={"recall_at_1": 0.5, "map": 0.5}),
+    gate=Gate(bounds={"recall_at_1": 0.62, "map": 0.56}),
 )
