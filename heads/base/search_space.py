@@ -9,6 +9,7 @@ from heads.base.recipe import Recipe
 
 __all__ = ["SPACE", "Choice", "Range", "Searched", "Suggesting", "describe_space", "searched_keys"]
 
+_LABELLED = ("classify", "multilabel", "tag", "segment")
 _POOLED = ("classify", "multilabel", "regress", "embed")
 
 
@@ -129,19 +130,24 @@ SPACE: tuple[Searched, ...] = (
         why="Whether one striking word decides, which a mean over all tokens hides.",
         kinds=_POOLED,
     ),
-    Choice(key="context", values=(0, 1, 2, 3), why="How many neighbours say what a token is.", kinds=("tag",)),
+    Choice(
+        key="context",
+        values=(0, 1, 2, 3),
+        why="How many neighbours say what a token, or a patch, is.",
+        kinds=("tag", "segment"),
+    ),
     Range(
         key="label_smoothing",
         low=0.0,
         high=0.2,
         why="Labels that are wrong or could be two; above 0.2 probabilities mean little.",
-        kinds=("classify",),
+        kinds=_LABELLED,
     ),
     Choice(
         key="class_weights",
         values=(False, True),
         why="Rare classes count in macro F1 as much as frequent ones.",
-        kinds=("classify",),
+        kinds=_LABELLED,
     ),
 )
 """Every key that a search tries. How long a head trains (epochs, patience) is not among them: longer nearly always

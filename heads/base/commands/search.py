@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from heads.base.commands.bar import shown_phases
+from heads.base.images import fill_images
 from heads.base.ingredients import gather
 from heads.base.packages import Package, load_package
 from heads.base.phases import Phases
@@ -77,6 +78,8 @@ def _search(
     with open_zoo(context) as zoo:
         with phases.phase("check"):
             ingredients = gather(zoo, package)
+        with phases.phase("images"):
+            fill_images(zoo, package, ingredients.labels, on_image=phases.at)
         with phases.phase("load torch"):
             from heads.base.search_heads import search_head, search_key
         run = RunFolder.open(zoo_folder, package.head.name, search_key(ingredients, seed=seed), kind="search")
