@@ -18,6 +18,7 @@ from zoo.console import DomainFailure, json_option, open_zoo, print_json, settin
 __all__ = ["test"]
 
 _NO_TESTS = 5
+_STDERR = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ def _pytest(arguments: Sequence[str], environment: Mapping[str, str], quiet: boo
     """Run pytest in a process of its own, as the team runs it; what it prints is shown, and kept off JSON."""
     command = [sys.executable, "-m", "pytest", "-q", *arguments]
     done = subprocess.run(  # noqa: S603 - our own command
-        command, env=os.environ | environment, stdout=sys.stderr if quiet else None, check=False
+        command, env=os.environ | environment, stdout=_STDERR if quiet else None, check=False
     )
     return done.returncode
 
