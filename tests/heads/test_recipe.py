@@ -13,6 +13,8 @@ def test_a_recipe_says_only_what_differs(tmp_path: Path) -> None:
     path.write_text("epochs = 3\nlearning_rate = 1\n")
     assert read_recipe(path) == Recipe(epochs=3, learning_rate=1.0)
     assert read_recipe(tmp_path / "absent.toml") == Recipe()
+    path.write_text('augment = ["RandomRotation", "ColorJitter"]\n')
+    assert read_recipe(path).augment == ("RandomRotation", "ColorJitter")
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,10 @@ def test_a_recipe_says_only_what_differs(tmp_path: Path) -> None:
         ("dropout = 1.0", "dropout is 1.0"),
         ("seed = 99999999999999999999", "seed is 99999999999999999999"),
         ("pool = 'max'", "pool is 'max'"),
+        ("schedule = 'linear'", "schedule is 'linear': input should be 'one_cycle', 'cosine' or 'constant'"),
+        ("precision = 'int8'", "precision is 'int8'"),
+        ("layer_decay = 0.0", "layer_decay is 0.0"),
+        ("augment = ['RandomFlip']", "augment is 'RandomFlip'"),
         ("epochs =", "is not TOML"),
     ],
 )

@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from heads.base.errors import TrainingFailed
+
 __all__ = ["OneProcess", "Processes", "processes_for"]
 
 
@@ -73,6 +75,7 @@ class _Accelerated:
 
         # What mixed precision needs is in `Precision`: accelerate holds one setting of it for the whole process.
         self._accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+        check_data_parallel(self._accelerator.distributed_type.value)
         self._device = device
         self.rank = self._accelerator.process_index
         self.count = self._accelerator.num_processes
@@ -104,10 +107,29 @@ class _Accelerated:
         return [each.to(value.device) for each in found]
 
 
+def check_data_parallel(kind: str) -> None:
+    """Check how accelerate was set up, which its configuration and environment say too.
+
+    Args:
+        kind: accelerate's name for it.
+
+    Raises:
+        TrainingFailed: the network would be sharded.
+    """
+    if kind not in ("MULTI_CPU", "MULTI_GPU"):
+        raise TrainingFailed(
+            f"accelerate is set up for {kind}; heads train in data-parallel processes, each with the whole network. "
+            "Start them with torchrun, or with accelerate launch without --use_fsdp and --use_deepspeed."
+        )
+
+
 def processes_for(device: torch.device) -> Processes:
     """Return the processes that train together: those that ``torchrun`` started, or this one alone.
 
     Args:
         device: where this process's network is.
+
+    Raises:
+        TrainingFailed: accelerate is set up to shard the network.
     """
     return _Accelerated(device) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else OneProcess()

@@ -10,6 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from heads.base.errors import TrainingFailed
+from heads.base.training.processes import check_data_parallel
 from tests.support.build_files import ROOT
 from tests.support.shared_training import CASES, train
 
@@ -46,6 +48,12 @@ def test_two_processes_learn_what_one_learns(shared: Path, tmp_path: Path, case:
     for name, tensor in load_file(alone).items():
         torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5)
     assert header(shared / f"{case}-0.safetensors", "valid") == header(alone, "valid")
+
+
+def test_sharding_is_refused() -> None:
+    check_data_parallel("MULTI_GPU")
+    with pytest.raises(TrainingFailed, match=r"set up for FSDP; .* without --use_fsdp"):
+        check_data_parallel("FSDP")
 
 
 def test_only_the_first_process_tells_and_writes(shared: Path) -> None:
