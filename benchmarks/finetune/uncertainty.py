@@ -103,7 +103,7 @@ def prepare(zoo: Zoo, team: str) -> Prepared:
         rows = bench.rows(examples)
         splits[name] = (examples, rows, bench.features(rows))
     head = replace(package.head, calibrate=True, ood=TEAMS[team])
-    near, far = outside_features(head, bench), _features_of(bench, docstrings())
+    near, far = outside_features(head, bench, zoo.blobs), _features_of(bench, docstrings())
     return Prepared(head=head, ingredients=ingredients, bench=bench, splits=splits, near=near, far=far)
 
 

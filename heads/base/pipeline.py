@@ -151,7 +151,7 @@ def _judge(
     phases.notes.append(test.told)
     examples = test.examples
     rows = bench.rows(examples)
-    features, outside = bench.features(rows), outside_features(declared, bench)
+    features, outside = bench.features(rows), outside_features(declared, bench, zoo.blobs)
     with phases.phase("gate"):
         data = encode(network, examples, rows, features)
         metrics = measure_slices(network.task, examples, answers_of(answer, outputs_of(network, data), rows))

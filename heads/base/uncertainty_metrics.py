@@ -28,7 +28,8 @@ from heads.base.uncertainty_rows import (
     span_of,
     targets_of,
 )
-from zoo.errors import InvalidLabels
+from zoo.blobs import BlobStore
+from zoo.errors import InvalidInput
 from zoo.labels import Example
 from zoo.manifest import Metrics
 from zoo.preprocessing import Row
@@ -64,7 +65,7 @@ def certainty_metrics(
     return metrics.model_copy(update={"overall": overall})
 
 
-def outside_features(declared: Head, bench: Bench) -> list[dict[str, NDArray[Any]]]:
+def outside_features(declared: Head, bench: Bench, blobs: BlobStore) -> list[dict[str, NDArray[Any]]]:
     """Return features of what the team trains on whose inputs are unlike the head's; none if it names no team.
 
     What the head's preprocessing refuses is left out, as it would be refused when it is served.
@@ -72,6 +73,7 @@ def outside_features(declared: Head, bench: Bench) -> list[dict[str, NDArray[Any
     Args:
         declared: names the team.
         bench: of the head.
+        blobs: where images are; one that is not there is left out too.
 
     Raises:
         UnknownTeam: there is no such team.
@@ -80,7 +82,7 @@ def outside_features(declared: Head, bench: Bench) -> list[dict[str, NDArray[Any
     if not declared.ood:
         return []
     splits = load_package(declared.ood).labels().for_training()
-    rows = [row for example in (*splits.train, *splits.valid) if (row := _row(bench, example))]
+    rows = [row for example in (*splits.train, *splits.valid) if (row := _row(bench, blobs, example))]
     if not rows:
         raise InvalidHead(
             f"{declared.name!r} takes no input of the team that its 'ood' names, {declared.ood!r}. Name another team."
@@ -137,8 +139,10 @@ def _unsure(head: HeadStage, reduced: Reduced) -> NDArray[np.float64]:
     return found.flatten().double().numpy()
 
 
-def _row(bench: Bench, example: Example) -> Row | None:
+def _row(bench: Bench, blobs: BlobStore, example: Example) -> Row | None:
+    if example.image and not blobs.has(example.image):
+        return None
     try:
-        return bench.rows([example])[0]
-    except InvalidLabels:
+        return bench.preprocessor(blobs.get(example.image) if example.image else example.text)
+    except InvalidInput:
         return None
