@@ -68,7 +68,11 @@ class Recipe(BaseModel):
     )
     pool: Literal["mean", "mean_max"] = Field(default="mean", description="how tokens become one vector")
     hidden: int = Field(default=0, ge=0, description="units of the hidden layer; 0 makes the head linear")
-    context: int = Field(default=1, ge=0, description="tokens on each side that a tagging head looks at")
+    context: int = Field(
+        default=1,
+        ge=0,
+        description="tokens, or cells of a feature map, on each side that a tagging or segmenting head looks at",
+    )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="share of inputs dropped while training")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="of the classification loss")
     class_weights: bool = Field(default=False, description="weigh classes by the inverse of their frequency")

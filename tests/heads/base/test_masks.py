@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heads.base import Segment
+from heads.base import Segment, Tail
 from heads.base.backbones import add_backbone
 from heads.base.build import build_head
-from heads.base.errors import InvalidHead
+from heads.base.errors import InvalidHead, InvalidRecipe
 from tests.support.head_packages import TeamFolder
 from tests.support.tiny_models import write_image_model
 from zoo import Zoo
@@ -150,3 +150,21 @@ def test_pixels_that_have_no_label_are_not_learned_from(zoo: Zoo, team: TeamFold
     team.write_labels(found)
     manifest = zoo.manifest(build_head(zoo, team.package, by="tests").version)
     assert manifest.metrics.overall.values["mean_iou"] > 0.6
+
+
+def test_pixels_are_labelled_by_a_head_on_its_own_copies_of_the_last_blocks_too(zoo: Zoo, team: TeamFolder) -> None:
+    team.tail = Tail(blocks=1)
+    team.write_recipe("epochs = 4\nlearning_rate = 0.003\n")
+    team.bounds = {}
+    team.write_labels(lines(zoo))
+    manifest = zoo.manifest(build_head(zoo, team.package, by="tests").version)
+    assert manifest.signature.outputs[0].shape == ("N", 2, SIDE, SIDE)
+    assert all(parity.max_abs_diff <= parity.tolerance for parity in manifest.parity.values())
+
+
+def test_transforms_that_move_an_image_away_from_its_mask_are_refused(zoo: Zoo, team: TeamFolder) -> None:
+    team.tail = Tail(blocks="all")
+    team.write_recipe('augment = ["ColorJitter", "RandomRotation"]\n')
+    team.write_labels(lines(zoo, 12))
+    with pytest.raises(InvalidRecipe, match="RandomRotation in augment, which would move an image's pixels away"):
+        build_head(zoo, team.package, by="tests")
