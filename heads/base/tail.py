@@ -71,7 +71,7 @@ class TailedHead(Network):
         return (self.finish(self.logits(*self.reduce(*tensors))),)
 
     def train(self, mode: bool = True) -> "TailedHead":
-        """Set training mode, but not where no weight is to be trained (now: what is thawed later counts as frozen)."""
+        """Set training mode; a part of the copies with no weight to train at the moment stays in eval mode."""
         super().train(mode)
         for part in self.stages.modules():
             weights = list(part.parameters())
