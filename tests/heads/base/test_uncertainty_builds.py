@@ -4,14 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydrazoo.client import Client
 
 from heads.base import Classify, Regress, Tail
 from heads.base.build import build_head
 from heads.base.declaration import Head
 from heads.base.packages import Package
+from heads.base.parity import exported_from
 from tests.support.head_packages import TeamFolder, mood_lines
+from tests.support.serve_command import serving
 from zoo import Zoo
+from zoo.export import ParityBench
 from zoo.manifest import VersionManifest
+from zoo.preprocessing import collate, load_preprocessor
 
 
 def package(team: TeamFolder, **certainty: Any) -> Package:
@@ -67,7 +72,7 @@ def test_behind_a_tail_too_an_uncertainty_is_an_output_that_the_answer_names(zoo
     assert {"ece", "nll"} <= manifest.metrics.overall.values.keys()
 
 
-def test_a_value_has_a_deviation_in_its_own_unit(zoo: Zoo, team: TeamFolder, tmp_path: Path) -> None:
+def test_a_value_has_a_deviation_in_its_own_unit(zoo: Zoo, team: TeamFolder) -> None:
     lines = mood_lines()
     for number, line in enumerate(lines):
         line["value"] = (80.0 if line.pop("label") == "good" else 20.0) + number % 5
@@ -83,3 +88,16 @@ def test_another_teams_inputs_are_told_apart_without_its_labels(zoo: Zoo, unsure
     values = built(zoo, unsure, calibrate=True, ood="intent").metrics.overall.values
     assert 0 <= values["ood_auroc"] <= 1
     assert 0 <= values["ood_auroc_plain"] <= 1
+
+
+def test_a_client_is_told_how_unsure_an_answer_is(zoo: Zoo, zoo_folder: Path, unsure: TeamFolder) -> None:
+    manifest = built(zoo, unsure, uncertainty="gp")
+    preprocessor = load_preprocessor(manifest.preprocessing, zoo.blobs.get)
+    texts = ["w1 w1 w12", "w2 w2 w34 w56", "w77 w78 w79 w80 w81"]
+    path = [exported_from(zoo, stage.digest) for stage in manifest.stages]
+    rows = [preprocessor(text) for text in texts]
+    expected = [ParityBench().run("onnx", path, collate([row], preprocessor))["uncertainty_N1"].item() for row in rows]
+    with serving(zoo_folder) as server, Client(server.address) as client:
+        found = [client.predict(heads="mood", text=text)["mood"].uncertainty for text in texts]
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert len(set(found)) == len(texts)
