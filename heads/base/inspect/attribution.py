@@ -19,7 +19,7 @@ from zoo.manifest import Answer, ImagePreprocessing, TextPreprocessing
 
 __all__ = ["ImageMap", "TokenScores", "attribute_tokens", "choose", "map_image"]
 
-_STEPS = 32
+_STEPS = 64
 _ROWS_AT_ONCE = 32
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from heads.base.inspect.landscape import Landscape
@@ -84,7 +85,7 @@ class Drawing:
         columns: how many axes, side by side.
     """
 
-    def __init__(self, width: float = 6.2, height: float = 3.4, *, columns: int = 1) -> None:
+    def __init__(self, width: float = 5.2, height: float = 3.1, *, columns: int = 1) -> None:
         self.figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(self.figure)
         self.axes: list[Axes] = [self.figure.add_subplot(1, columns, place + 1) for place in range(columns)]
@@ -111,6 +112,7 @@ def curves(
     mark: float | None = None,
     mark_label: str = "",
     log: bool = False,
+    at_least: float | None = None,
 ) -> str:
     """Draw lines over a common x; the first eight have colours of their own.
 
@@ -122,6 +124,7 @@ def curves(
         mark: an x to mark.
         mark_label: what is marked.
         log: whether y is logarithmic.
+        at_least: y goes from 0 to this at least, so that little noise looks little.
     """
     drawing = Drawing()
     (axes,) = drawing.axes
@@ -132,7 +135,11 @@ def curves(
         axes.axvline(mark, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=mark_label)
     if log and any(value > 0 for values in lines.values() for value in values):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
         axes.yaxis.set_major_formatter(lambda value, _place: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    if at_least is not None:
+        axes.set_ylim(0, max(at_least, 1.05 * max((value for values in lines.values() for value in values), default=0)))
     axes.grid(visible=True, linewidth=0.7)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
@@ -218,7 +225,7 @@ def predicted_against_wanted(wanted_N: NDArray[np.float64], found_N: NDArray[np.
 @styled
 def residuals(wanted_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> str:
     """Draw by how much each prediction is off, over the prediction, and how often it is off by how much."""
-    drawing = Drawing(6.2, 3.6, columns=2)
+    drawing = Drawing(5.4, 3.4, columns=2)
     over, often = drawing.axes
     off_N = found_N - wanted_N
     over.axhline(0, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)))
@@ -235,7 +242,7 @@ def residuals(wanted_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> st
 @styled
 def landscape(found: Landscape) -> str:
     """Draw the loss over a plane through the trained weights, as contours."""
-    drawing = Drawing(5.6, 4.2)
+    drawing = Drawing(5.2, 4.0)
     (axes,) = drawing.axes
     finite = np.where(np.isfinite(found.losses), found.losses, np.nan)
     low, high = float(np.nanmin(finite)), float(np.nanmax(finite))
@@ -257,7 +264,7 @@ def scatter_by_label(places_N2: NDArray[np.float64], labels: Sequence[str], wron
         labels: one an example; all but the eight most frequent share a colour.
         wrong_N: which are answered wrongly.
     """
-    drawing = Drawing(6.2, 4.6)
+    drawing = Drawing(5.2, 4.2)
     (axes,) = drawing.axes
     names, counts = np.unique(np.array(labels), return_counts=True)
     frequent = [str(names[place]) for place in np.argsort(-counts, kind="stable")[: len(COLOURS)]]
@@ -278,7 +285,7 @@ def scatter_by_label(places_N2: NDArray[np.float64], labels: Sequence[str], wron
 @styled
 def scatter_by_value(places_N2: NDArray[np.float64], values_N: NDArray[np.float64]) -> str:
     """Draw examples at their places, coloured by a value."""
-    drawing = Drawing(6.2, 4.4)
+    drawing = Drawing(5.2, 4.0)
     (axes,) = drawing.axes
     dots = _dots(axes, places_N2, **_size(len(values_N)), c=values_N, cmap="viridis")
     drawing.figure.colorbar(dots, ax=axes).set_label("wanted value")

@@ -17,7 +17,7 @@ from heads.base.inspect.collect import Subject
 from heads.base.laplace import LaplaceLayer
 from heads.base.modules import HeadStage, make_head
 from heads.base.recipe import Recipe
-from heads.base.uncertainty_head import CertainHead
+from heads.base.uncertainty_head import Body, CertainHead
 from zoo.manifest import Answer, TensorSpec
 from zoo.preprocessing import Row
 
@@ -109,11 +109,12 @@ def _with_certainty(plain: HeadStage, weights: Mapping[str, Tensor]) -> CertainH
     """Return a head with the Gaussian layer that a version's weights are of, if they are of one."""
     own = {name.removeprefix("layer."): each for name, each in weights.items() if name.startswith("layer.")}
     if not own:
-        return CertainHead(plain, None)
+        return CertainHead(plain)
     if "frequencies" in own:
-        return CertainHead(plain, GaussianProcessLayer(**own))
+        return CertainHead(plain, Body(plain, keeps_distance=True), GaussianProcessLayer(**own))
     directions = torch.cat((own["directions"], own["offsets"][None]))
-    return CertainHead(plain, LaplaceLayer(own["weight"], own["bias"], directions, own["spread"]))
+    layer = LaplaceLayer(own["weight"], own["bias"], directions, own["spread"])
+    return CertainHead(plain, Body(plain, keeps_distance=False), layer)
 
 
 def _with_weights(stage: Stage, weights: bytes) -> Stage:

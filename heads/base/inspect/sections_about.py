@@ -77,7 +77,7 @@ def activations(found: Activations | None) -> Section:
     steps = [int(step) for step in found.steps]
     shares = {name: (100 * found.near_zero[place]).tolist() for place, name in enumerate(found.layers)}
     dead = drawn(
-        figures.curves(steps, shares, x_label="step", y_label="% near zero"),
+        figures.curves(steps, shares, x_label="step", y_label="% near zero", at_least=10),
         "near-zero",
         "Share of activations below a hundredth of their layer's root mean square: a curve that climbs to stay is a "
         "layer that dies.",
@@ -209,7 +209,7 @@ def _gate(manifest: VersionManifest) -> Html:
     for key, bound in manifest.gate.bounds.items():
         side = "at most" if key.rpartition("/")[2] in LOWER_IS_BETTER else "at least"
         rows.append((key, f"{side} {bound:g}", f"{manifest.gate.reached[key]:.3f}"))
-    return table(("metric", "bound", "reached"), rows, numbers=(2,))
+    return table(("metric", "bound", "reached"), rows, numbers=(1, 2))
 
 
 def _parity(manifest: VersionManifest) -> Html:

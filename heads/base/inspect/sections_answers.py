@@ -38,7 +38,10 @@ _ROWS_RESAMPLED = 200_000
 def mistakes(subject: Subject) -> Section:
     """Return which answers are taken for which: a confusion matrix, counts a label, or residuals."""
     answer = subject.manifest.answer
-    title, body = "Confusion", [note(f"A {answer.kind} head has no answers that could be taken for each other.")]
+    title, body = (
+        "Confusion",
+        [note(f"A {answer.kind} head does not choose one of several, so nothing is taken for another.")],
+    )
     if isinstance(answer, ClassifyAnswer):
         body = _confusion(subject, answer)
     elif isinstance(answer, MultilabelAnswer):
@@ -85,8 +88,9 @@ def slices(subject: Subject) -> Section:
     read = element(
         "p",
         "Where two intervals overlap widely, the difference between two slices may be chance. "
-        + ("" if kind == "regress" else "Intervals of shares are Wilson's; those of ")
-        + f"{metric} {'has' if kind == 'regress' else 'are'} percentiles of a bootstrap over examples.",
+        + ("The interval of " if kind == "regress" else "Intervals of shares are Wilson's; that of ")
+        + f"{metric} is percentiles of a bootstrap over examples, which knows no "
+        "mistake but those in the slice: of a few that are all right, it says too much.",
     )
     columns = ("slice", "examples", *shares, metric, "95 %")
     return Section(id="slices", title=title, body=[read, table(columns, rows, numbers=range(1, len(columns)))])
@@ -134,7 +138,7 @@ def top_losses(subject: Subject) -> Section:
             f"{each.loss:.3f}",
             example_input(each, subject),
             shown_target(each.example.target, each.example.text),
-            element("span", shown_target(each.answer, each.example.text), class_="good" if each.is_right else "bad"),
+            _verdict(each),
             ", ".join(each.example.slices),
             element("span", each.example.id, class_="digest"),
         )
@@ -142,6 +146,12 @@ def top_losses(subject: Subject) -> Section:
     ]
     columns = ("loss", "input", "wanted", "answered", "slices", "id")
     return Section(id="losses", title=title, body=[read, table(columns, rows, numbers=(0,))])
+
+
+def _verdict(judged: Judged) -> Html:
+    """Return an answer in the colour of right or wrong; a value has none, as it is only more or less off."""
+    colour = "" if isinstance(judged.answer, float) else "good" if judged.is_right else "bad"
+    return element("span", shown_target(judged.answer, judged.example.text), class_=colour)
 
 
 def _confusion(subject: Subject, answer: ClassifyAnswer) -> list[Html]:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,17 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from heads.base import Classify, Head
 from heads.base.inspect.activations import BINS, LOWEST, SIDE, bin_edges, read_activations
 from heads.base.inspect.observer import MOST_COLUMNS, MOST_LAYERS, ActivationObserver, signed_histogram
-from heads.base.training.observing import StepRecord
+from heads.base.modules import make_head
+from heads.base.network import Network
+from heads.base.recipe import Recipe
+from heads.base.training import encode, train_head
+from heads.base.training.observing import EpochRecord, Observer, StepRecord
+from zoo.labels import Example
+from zoo.manifest import TensorSpec
+from zoo.preprocessing import Row
 
 
 def network() -> nn.Sequential:
@@ -184,6 +193,63 @@ def test_what_another_release_wrote_or_nobody_did_reads_as_nothing(tmp_path: Pat
 def test_it_looks_at_some_steps_at_least(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="from 1 on; got 0"):
         ActivationObserver(tmp_path, every=0)
+
+
+class _Breaks(Observer):
+    """Stops a training at its third step."""
+
+    def begins(self, network: Network, epochs: int) -> None:
+        pass
+
+    def on_step(self, record: StepRecord) -> None:
+        if record.step == 3:
+            raise RuntimeError("no room left")
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        pass
+
+    def ends(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_the_real_loop_takes_the_hook_off_also_where_it_fails(breaks: bool, tmp_path: Path) -> None:
+    task = Classify(labels=("a", "b"))
+    available = {"features_NCHW": TensorSpec(name="features_NCHW", dtype="float32", shape=("N", 3, 2, 2))}
+    noise = np.random.default_rng(0)
+
+    def split(count: int) -> tuple[list[Example], list[Row], list[dict[str, Any]]]:
+        return (
+            [
+                Example(id=f"{k}", text="", image="x", split="train", slices=(), kind="label", target="ab"[k % 2])
+                for k in range(count)
+            ],
+            [Row(tensors={}, length=1, digest=f"{k}", text="", offsets=()) for k in range(count)],
+            [{"features_NCHW": noise.normal(k % 2, 1, (3, 2, 2)).astype(np.float32)} for k in range(count)],
+        )
+
+    recipe = Recipe(epochs=3, batch_size=4, hidden=5)
+    observers: list[Observer] = [ActivationObserver(tmp_path, every=1), *([_Breaks()] if breaks else [])]
+
+    def run() -> None:
+        train_head(
+            lambda: make_head(Head(name="h", team="h", task=task), recipe, available),
+            lambda network: (encode(network, *split(16)), encode(network, *split(8))),
+            recipe,
+            observers=observers,
+        )
+
+    if breaks:
+        with pytest.raises(RuntimeError, match="no room left"):
+            run()
+    else:
+        run()
+    assert not torch_module._global_forward_hooks
+    found = read_activations(tmp_path)
+    assert found is not None
+    assert found.steps.tolist() == ([1, 2, 3] if breaks else list(range(1, 13)))
+    assert found.gradient_layers == ("head",)
+    assert (found.gradient_norms > 0).all()
 
 
 @pytest.fixture(autouse=True)
