@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from zoo.digest import SHORT_DIGEST_LENGTH, digest_bytes
+
 __all__ = ["as_table", "shown"]
 
 _WIDEST = 60
@@ -9,12 +11,12 @@ _MOST_ROWS = 12
 
 
 def shown(raw: str | bytes) -> str:
-    r"""Return an input as one short line.
+    r"""Return an input as one short line: a text, or the beginning of an image's digest in the blob store.
 
     >>> shown("two\nlines"), shown(b"123")
-    ('two lines', 'image of 3 bytes')
+    ('two lines', 'image b3d4f8803f7e…')
     """
-    text = " ".join(raw.split()) if isinstance(raw, str) else f"image of {len(raw):,} bytes"
+    text = " ".join(raw.split()) if isinstance(raw, str) else f"image {digest_bytes(raw)[:SHORT_DIGEST_LENGTH]}…"
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
 
 
