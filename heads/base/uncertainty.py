@@ -14,6 +14,7 @@ from heads.base.laplace import fit_laplace
 from heads.base.modules import HeadStage
 from heads.base.network import Network
 from heads.base.tail import TailedHead
+from heads.base.threads import one_thread
 from heads.base.training import Encoded
 from heads.base.uncertainty_head import UNCERTAINTY, Body, CertainHead, GaussianLayer, last_linear
 from heads.base.uncertainty_metrics import residuals_of
@@ -50,6 +51,17 @@ def with_certainty(
         return network
     if not valid.rows:
         raise InvalidHead(f"{declared.name!r} has no valid examples, and its certainty is fitted on them. Add some.")
+    with one_thread():
+        return _certain(declared, network, train, valid, seed)
+
+
+def naming_uncertainty(answer: Answer, network: Network) -> Answer:
+    """Return an answer that names the output of the uncertainty, if the network has one."""
+    has = any(each.name == UNCERTAINTY for each in head_of(network).outputs)
+    return answer.model_copy(update={"uncertainty": UNCERTAINTY}) if has else answer
+
+
+def _certain(declared: Head, network: Network, train: Callable[[], Encoded], valid: Encoded, seed: int) -> Network:
     # A network may be on a GPU; sums over a split are exact enough only in float64, and small.
     head, reached = copy.deepcopy(head_of(network)).cpu(), reach(network, valid.reduced)
     if declared.uncertainty == "none":
@@ -63,12 +75,6 @@ def with_certainty(
         network.head = fitted
         return network
     return fitted
-
-
-def naming_uncertainty(answer: Answer, network: Network) -> Answer:
-    """Return an answer that names the output of the uncertainty, if the network has one."""
-    has = any(each.name == UNCERTAINTY for each in head_of(network).outputs)
-    return answer.model_copy(update={"uncertainty": UNCERTAINTY}) if has else answer
 
 
 def _with_layer(
