@@ -86,13 +86,13 @@ class ActivationObserver(Observer):
 
     Args:
         folder: where ``activations.safetensors`` and ``activations.json`` go, such as a run's folder.
-        every: look at each ``every``-th step, at first.
+        every: look at each ``every``-th step at first; a long run is looked at ever more rarely.
 
     Raises:
         ValueError: ``every`` is below 1.
     """
 
-    def __init__(self, folder: Path, *, every: int = 4) -> None:
+    def __init__(self, folder: Path, *, every: int = 1) -> None:
         if every < 1:
             raise ValueError(f"'every' is a number of steps from 1 on; got {every}.")
         self._folder = folder

@@ -65,7 +65,7 @@ def colours(zoo: Zoo) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for number in range(24):
         pixels = np.random.default_rng(number).integers(0, 80, (36, 32, 3), dtype=np.uint8)
-        pixels[..., number % 2] += 170
+        pixels[..., 2 * (number % 2)] += 170
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, format="PNG")
         lines.append(
