@@ -94,7 +94,7 @@ def _search(
 
 def _difference(path: Path, found: "Found") -> str:
     before = path.read_bytes().decode("utf-8") if path.exists() else ""
-    return difference(before, edited(before, found.changes, where=str(path)), name=path.name)
+    return difference(before, edited(before, found.changes, where=str(path)), name="/".join(path.parts[-3:]))
 
 
 def _summary(package: Package, found: "Found", valid: int, trials: int, phases: Phases) -> str:
