@@ -15,7 +15,7 @@ from tests.support.serve_command import Serving, serving
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 DEFAULT_ADDRESS = "localhost:8701"
-READ_ONLY = ("ls", "show", "log", "verify", "predict")
+READ_ONLY = ("ls", "show", "log", "readings", "verify", "predict")
 """The `zoo` commands of the README that change nothing; the others have tests of their own."""
 READMES = ("README.md", *(f"heads/{head}/README.md" for head in ("intent", "pii", "topics", "urgency")))
 
