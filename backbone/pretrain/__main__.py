@@ -18,6 +18,7 @@ from backbone.pretrain.network import Pretrained
 from backbone.pretrain.saving import save_trunk
 from backbone.pretrain.training import Settings, Step, pretrain
 
+_STEPS_A_LINE = 100
 _WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 
@@ -27,7 +28,7 @@ _WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
     "--minutes", type=click.FloatRange(0, min_open=True), help="So long instead, on a machine that is shared."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
-@click.option("--batch-size", default=128, show_default=True, type=click.IntRange(2))
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(2))
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads of torch.")
 @click.option(
     "--out", default=_WEIGHTS, show_default="backbone/weights", type=click.Path(path_type=Path, file_okay=False)
@@ -44,7 +45,7 @@ def main(*, steps: int | None, minutes: float | None, seed: int, batch_size: int
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         collection = _collected(bar)
-        started = time.monotonic()
+        started, computing = time.monotonic(), time.process_time()
         network, made = _trained(bar, collection, settings, _budget(steps, minutes, started))
     seconds = time.monotonic() - started
     report = {
@@ -57,6 +58,7 @@ def main(*, steps: int | None, minutes: float | None, seed: int, batch_size: int
         "seed": seed,
         "threads": threads,
         "seconds": round(seconds),
+        "processor_seconds": round(time.process_time() - computing),
         "accuracy": _rounded(evaluate(network, collection, seed=seed)),
     }
     save_trunk(network, out, report)
@@ -84,7 +86,10 @@ def _trained(bar: Progress, collection: Collection, settings: Settings, budget: 
     def tell(step: Step) -> None:
         nonlocal smooth
         smooth = step.loss if step.number == 1 else 0.98 * smooth + 0.02 * step.loss
-        bar.update(task, completed=step.used, description=f"pre-train: step {step.number}, loss {smooth:.2f}")
+        said = f"pre-train: step {step.number}, loss {smooth:.2f}"
+        bar.update(task, completed=step.used, description=said)
+        if step.number % _STEPS_A_LINE == 0 and not bar.console.is_terminal:
+            bar.console.print(f"{said}, {step.used:.0%}")  # a log shows no bar
 
     return pretrain(collection, settings, budget, on_step=tell)
 

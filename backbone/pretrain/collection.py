@@ -1,5 +1,6 @@
 """Every glyph that pre-training knows of, rendered once, with what is to be told of it."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,15 +13,18 @@ from backbone.pretrain.faces import FACES, Face, characters_of, is_held_out
 
 __all__ = ["CANVAS_PX", "UNNAMED", "Collection", "collect"]
 
-CANVAS_PX = 64
-_FONT_PX = 40
-_LEAST_INK = 400
-"""Sum of ink below which a glyph is taken for a space; a full stop has some 5,000."""
-_LEAST_FACES = 4
+CANVAS_PX = 48
+_FONT_PX = 30
+_LEAST_INK = 250
+"""Sum of ink below which a glyph is taken for a space; a full stop has some 3,000."""
+_LEAST_FACES = 8
 """In how many faces a shape has to be for its name to be taught: a name of one face says nothing about shapes."""
 
 UNNAMED = -1
-"""The class of a glyph that has no name to be learned: its script is held out, or hardly any face has it."""
+"""The class of a glyph that has no name to be learned.
+
+Its script is held out, hardly any face has it, or it is a variant of another (é of e), of which there are thousands.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +112,7 @@ def _names(masks: Sequence[np.ndarray], codes: Sequence[int], unseen: Sequence[b
     shape_of_code: dict[int, bytes] = {}
     faces_of_shape: dict[bytes, int] = {}
     for mask, code, hidden in zip(masks, codes, unseen, strict=True):
-        if not hidden:
+        if not hidden and not unicodedata.decomposition(chr(code)):
             shape = shape_of_code.setdefault(code, mask.tobytes())
             faces_of_shape[shape] = faces_of_shape.get(shape, 0) + 1
     taught = [shape for shape, faces in faces_of_shape.items() if faces >= _LEAST_FACES]

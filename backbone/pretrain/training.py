@@ -14,6 +14,12 @@ from backbone.pretrain.network import IMAGE_PX, Pretrained
 
 __all__ = ["Settings", "Step", "batch_of", "pretrain"]
 
+SMALLER_PX, SMALLER_UNTIL = 32, 0.6
+"""Most steps see smaller pictures, at half the cost; the last ones see them as they will be."""
+
+DISTORTED_FROM = 0.7
+"""Share of the run after which pictures are as distorted as they can be; they begin without any distortion."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -28,7 +34,7 @@ class Settings:
     """
 
     seed: int = 0
-    batch_size: int = 128
+    batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     clip_norm: float = 3.0
@@ -72,7 +78,9 @@ def pretrain(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(used, settings.learning_rate)
         chosen = seen[torch.randint(len(seen), (settings.batch_size,), generator=generator)]
-        loss = network.loss(*batch_of(collection, chosen, generator))
+        strength = min(1.0, used / DISTORTED_FROM)
+        size_px = SMALLER_PX if used < SMALLER_UNTIL else IMAGE_PX
+        loss = network.loss(*batch_of(collection, chosen, generator, size_px=size_px, strength=strength))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
@@ -83,10 +91,15 @@ def pretrain(
 
 
 def batch_of(
-    collection: Collection, chosen: Tensor, generator: torch.Generator
+    collection: Collection,
+    chosen: Tensor,
+    generator: torch.Generator,
+    *,
+    size_px: int = IMAGE_PX,
+    strength: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return pictures of some glyphs, their names, their styles and how far they are turned."""
-    images_NCHW, tilt_N = distorted(collection.masks[chosen], IMAGE_PX, generator)
+    images_NCHW, tilt_N = distorted(collection.masks[chosen], size_px, generator, strength=strength)
     images_NCHW = images_NCHW.contiguous(memory_format=torch.channels_last)
     return images_NCHW, collection.classes[chosen], collection.styles[chosen], tilt_N
 

@@ -77,6 +77,7 @@ def test_relative_folders_become_absolute_and_names_stay(tmp_path: Path, monkeyp
     assert absolute_source("hf:model") == f"hf:{tmp_path / 'model'}"
     assert absolute_source("hf:bert-base-uncased") == "hf:bert-base-uncased"
     assert absolute_source("minilm") == "minilm"
+    assert absolute_source("glyphs") == "glyphs"
 
 
 def test_the_environment_names_versions_and_what_is_absent() -> None:
@@ -98,6 +99,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("changed", "rebuilds"),
     [
         ("backbone/text.py", True),
+        ("backbone/pretrain/training.py", False),
         ("heads/base/training/loop.py", True),
         ("heads/base/commands/head.py", False),
         ("zoo/answers.py", True),

@@ -12,7 +12,6 @@ from backbone import load_backbone, run_path
 from backbone.pretrain.__main__ import main
 from backbone.pretrain.budget import ClockBudget, StepBudget
 from backbone.pretrain.collection import Collection, collect
-from backbone.pretrain.faces import FACES
 from backbone.pretrain.network import IMAGE_PX, Pretrained
 from backbone.pretrain.saving import save_trunk
 from backbone.pretrain.training import Settings, Step, pretrain
@@ -28,7 +27,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def collection() -> Collection:
-    return collect(FACES[:4], characters=lambda _face: ("A", "b"))
+    return collect(characters=lambda _face: ("A", "b"))
 
 
 def trained(collection: Collection, seed: int = 0) -> tuple[Pretrained, list[Step]]:
