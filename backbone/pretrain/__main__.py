@@ -49,7 +49,7 @@ def main(*, steps: int | None, minutes: float | None, seed: int, batch_size: int
         network, made = _trained(bar, collection, settings, _budget(steps, minutes, started))
     seconds = time.monotonic() - started
     report = {
-        "data": "rendered glyphs of the DejaVu faces (synthetic)",
+        "data": "rendered letters and digits of the DejaVu faces (synthetic)",
         "glyphs": len(collection.masks),
         "trained_on": len(collection.for_training()),
         "names": collection.class_count,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from backbone.pretrain.drawing import draw_glyph
-from backbone.pretrain.faces import FACES, Face, characters_of, is_held_out
+from backbone.pretrain.faces import FACES, Face, is_held_out, letters_of
 
 __all__ = ["CANVAS_PX", "UNNAMED", "Collection", "collect"]
 
@@ -69,10 +69,10 @@ class Collection:
 def collect(
     faces: Sequence[Face] = FACES,
     *,
-    characters: Callable[[str], Sequence[str]] = characters_of,
+    characters: Callable[[str], Sequence[str]] = letters_of,
     on_face: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Collection:
-    """Render every glyph of some faces.
+    """Render the letters and digits of some faces.
 
     Characters whose glyphs look the same in the first face that has them (A, Α and А) share one name.
 

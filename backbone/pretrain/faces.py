@@ -1,10 +1,11 @@
 """The DejaVu faces: where their files are, what style each has, and which are held out of pre-training."""
 
 import functools
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FACES", "HELD_OUT_SCRIPTS", "STYLES", "Face", "characters_of", "face_file", "is_held_out"]
+__all__ = ["FACES", "HELD_OUT_SCRIPTS", "STYLES", "Face", "characters_of", "face_file", "is_held_out", "letters_of"]
 
 STYLES = ("bold", "italic", "mono", "serif")
 """What is told of a face besides its glyphs."""
@@ -58,6 +59,9 @@ HELD_OUT_SCRIPTS = {
 """Scripts that pre-training never sees, as ranges of code points, both ends included."""
 
 
+_CYRILLIC_ENDS = 0x0530
+
+
 def is_held_out(character: str) -> bool:
     """Return whether a character is of a script that pre-training never sees.
 
@@ -79,6 +83,15 @@ def characters_of(name: str) -> tuple[str, ...]:
     from matplotlib.ft2font import FT2Font
 
     return tuple(chr(code) for code in sorted(FT2Font(str(face_file(name))).get_charmap()))
+
+
+def letters_of(name: str) -> tuple[str, ...]:
+    """Return the letters and digits of a font that pre-training is about: Latin, Greek, Cyrillic, and held-out scripts."""
+    return tuple(character for character in characters_of(name) if _is_known(character) or is_held_out(character))
+
+
+def _is_known(character: str) -> bool:
+    return ord(character) < _CYRILLIC_ENDS and unicodedata.category(character)[0] in "LN"
 
 
 @functools.cache

@@ -35,7 +35,7 @@ class Settings:
 
     seed: int = 0
     batch_size: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-4
     weight_decay: float = 0.05
     clip_norm: float = 3.0
 
