@@ -86,7 +86,7 @@ def characters_of(name: str) -> tuple[str, ...]:
 
 
 def letters_of(name: str) -> tuple[str, ...]:
-    """Return the letters and digits of a font that pre-training is about: Latin, Greek, Cyrillic, and held-out scripts."""
+    """Return the letters and digits of a font that are Latin, Greek or Cyrillic, or of a held-out script."""
     return tuple(character for character in characters_of(name) if _is_known(character) or is_held_out(character))
 
 

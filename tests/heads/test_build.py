@@ -266,5 +266,5 @@ def test_a_label_that_is_not_declared_names_an_example_of_it(zoo: Zoo, team: Tea
 def test_an_image_that_is_not_stored_names_its_example(zoo: Zoo, team: TeamFolder) -> None:
     lines = [{("image" if key == "text" else key): value for key, value in line.items()} for line in mood_lines()]
     team.write_labels(lines)
-    with pytest.raises(InvalidLabels, match=r"the image of 'mood-0000' is not in the zoo.* zoo labels put"):
+    with pytest.raises(InvalidLabels, match=r"the image of 'mood-0000' is not in the zoo.*zoo labels put"):
         build(zoo, team)
