@@ -125,7 +125,7 @@ def admit(
     own_s = _own_s(rows, limits, costs, lanes)
     if left_s < own_s:
         raise DeadlineExceeded(_too_short(left_s, own_s))
-    for team in {row.team for row in rows}:
+    for team in dict.fromkeys(row.team for row in rows):  # in their order: of two refusals it is always the same
         check_wait(queues, team, left_s, limits, busy_s=busy_s, own_s=own_s)
 
 

@@ -18,6 +18,7 @@ from torchvision import transforms  # type: ignore[import-untyped]  # torchvisio
 from zoo.errors import InvalidInput, Undecodable
 from zoo.manifest import ImagePreprocessing
 from zoo.preprocessing import Preprocessor, collate, load_preprocessor
+from zoo.preprocessing.image import check_image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PLAIN: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -194,3 +195,9 @@ def test_collate_stacks_images() -> None:
     batch = collate(rows, preprocess)
     assert batch["images_NCHW"].shape == (3, 3, 32, 32)
     np.testing.assert_array_equal(batch["images_NCHW"][1], rows[1].tensors["images_NCHW"])
+
+
+def test_what_is_no_image_is_said_in_words_and_not_by_an_address_in_memory() -> None:
+    with pytest.raises(Undecodable, match=r"not a whole JPEG or PNG image \(neither begins like this\)") as refusal:
+        check_image(b"not an image")
+    assert "0x" not in str(refusal.value)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zoo.errors import InvalidInput, Undecodable
 from zoo.manifest import ImagePreprocessing, TensorSpec
@@ -110,6 +110,8 @@ def _decode(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Undecodable(f"The image has more than {MAX_PIXELS:,} pixels. Shrink it before sending it.") from error
+    except UnidentifiedImageError as error:  # whose text is the address of our buffer
+        raise _not_an_image(data, "neither begins like this") from error
     except Exception as error:  # Pillow's parsers raise many types on malformed bytes, all of them the sender's fault
         raise _not_an_image(data, error) from error
     if image.width * image.height > MAX_PIXELS:
@@ -123,9 +125,9 @@ def _decode(data: bytes) -> Image.Image:
         raise _not_an_image(data, error) from error
 
 
-def _not_an_image(data: bytes, error: Exception) -> Undecodable:
+def _not_an_image(data: bytes, why: object) -> Undecodable:
     return Undecodable(
-        f"The {len(data):,} bytes are not a whole JPEG or PNG image ({error}). "
+        f"The {len(data):,} bytes are not a whole JPEG or PNG image ({why}). "
         "Send the bytes of the file as they are, not text, a path or base64."
     )
 
