@@ -12,8 +12,8 @@ from safetensors.numpy import load, save
 
 from heads.base import Classify, Head
 from heads.base.backbones import add_backbone
-from heads.base.modules import make_head
 from heads.base.recipe import Recipe
+from heads.base.tasks.modules import make_head
 from tests.support.provenance import provenance
 from zoo import Backbone, Zoo
 from zoo.export import ExportedStage, export_stage

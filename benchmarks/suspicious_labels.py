@@ -8,8 +8,8 @@ import argparse
 
 import numpy as np
 
+from heads.base.building.phases import Phases
 from heads.base.packages import load_package
-from heads.base.phases import Phases
 from heads.base.testing import suspicious
 from heads.base.testing.vectors import place
 from zoo import Zoo

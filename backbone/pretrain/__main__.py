@@ -28,7 +28,7 @@ _WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
     "--minutes", type=click.FloatRange(0, min_open=True), help="So long instead, on a machine that is shared."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
-@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(2))
+@click.option("--batch-size", default=128, show_default=True, type=click.IntRange(2))
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads of torch.")
 @click.option(
     "--out", default=_WEIGHTS, show_default="backbone/weights", type=click.Path(path_type=Path, file_okay=False)

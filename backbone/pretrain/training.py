@@ -34,8 +34,8 @@ class Settings:
     """
 
     seed: int = 0
-    batch_size: int = 64
-    learning_rate: float = 5e-4
+    batch_size: int = 128
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     clip_norm: float = 3.0
 

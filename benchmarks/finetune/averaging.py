@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.finetune.bench import Figures, folder_option, prepared, zoo_folder
-from heads.base.metrics import measure
-from heads.base.targets import answer_of
+from heads.base.tasks.metrics import measure
+from heads.base.tasks.targets import answer_of
 from heads.base.training import answers_of, encode, outputs_of, train_head
 from zoo import Zoo
 from zoo.labels import Example

@@ -13,11 +13,11 @@ from rich.table import Table
 
 from benchmarks.serving.bench import Bar, Figures
 from heads.base.backbones import add_backbone
-from heads.base.bench import Bench
-from heads.base.fingerprint import backbone_key
-from heads.base.ingredients import Ingredients, gather
+from heads.base.building.bench import Bench
+from heads.base.building.fingerprint import backbone_key
+from heads.base.building.ingredients import Ingredients, gather
+from heads.base.building.phases import Phases
 from heads.base.packages import load_package
-from heads.base.phases import Phases
 from zoo import Zoo
 from zoo.errors import NotFound
 

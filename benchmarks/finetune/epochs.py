@@ -13,9 +13,9 @@ from backbone.stage import run_path
 from benchmarks.finetune.bench import Bar, Figures, folder_option, prepared, report, rounds_option, zoo_folder
 from benchmarks.serving.bench import child
 from heads.base.inspect.statistics import bootstrap
-from heads.base.losses import make_loss
-from heads.base.metrics import measure
 from heads.base.packages import load_package
+from heads.base.tasks.losses import make_loss
+from heads.base.tasks.metrics import measure
 from heads.base.training import EpochRecord, Observer, encode, train_head
 from zoo import Zoo
 from zoo.preprocessing import collate

@@ -25,18 +25,18 @@ from numpy.typing import NDArray
 
 from heads.base import Head
 from heads.base.backbones import add_backbone
-from heads.base.bench import Bench
-from heads.base.ingredients import Ingredients, gather
-from heads.base.metrics import measure
-from heads.base.modules import HeadStage
+from heads.base.building.bench import Bench
+from heads.base.building.ingredients import Ingredients, gather
+from heads.base.building.phases import Phases
 from heads.base.network import Network
 from heads.base.packages import load_package
-from heads.base.phases import Phases
 from heads.base.readings import read_test_split
-from heads.base.targets import answer_of
+from heads.base.tasks.metrics import measure
+from heads.base.tasks.modules import HeadStage
+from heads.base.tasks.targets import answer_of
 from heads.base.training import Encoded, answers_of, encode, outputs_of, train_head
-from heads.base.uncertainty import with_certainty
-from heads.base.uncertainty_metrics import certainty_metrics, outside_features
+from heads.base.uncertainty.fitting import with_certainty
+from heads.base.uncertainty.metrics import certainty_metrics, outside_features
 from zoo import Zoo
 from zoo.console import print_table
 from zoo.errors import InvalidInput, NotFound

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 from heads.base import Gate, Head, Tail
 from heads.base.backbones import add_backbone
-from heads.base.bench import Bench
-from heads.base.build import build_head
-from heads.base.ingredients import gather
+from heads.base.building.bench import Bench
+from heads.base.building.build import build_head
+from heads.base.building.ingredients import gather
+from heads.base.building.parity import exported_from
+from heads.base.building.phases import Phases
 from heads.base.inspect.statistics import Interval, bootstrap
-from heads.base.metrics import measure
 from heads.base.packages import Package, load_package
-from heads.base.parity import exported_from
-from heads.base.phases import Phases
-from heads.base.targets import found_target
+from heads.base.tasks.metrics import measure
+from heads.base.tasks.targets import found_target
 from zoo import Zoo
 from zoo.console import print_table
 from zoo.export import ExportedStage, ParityBench

@@ -29,11 +29,11 @@ from transformers.utils import logging
 
 from backbone.load import MINILM_PACKAGE
 from benchmarks.finetune.bench import prepared
-from heads.base.fingerprint import source_folder
-from heads.base.ingredients import Ingredients
-from heads.base.metrics import measure
-from heads.base.modules import HeadStage, make_head
-from heads.base.targets import answer_of
+from heads.base.building.fingerprint import source_folder
+from heads.base.building.ingredients import Ingredients
+from heads.base.tasks.metrics import measure
+from heads.base.tasks.modules import HeadStage, make_head
+from heads.base.tasks.targets import answer_of
 from heads.base.training import answers_of, encode, outputs_of, train_head
 from zoo import Zoo
 from zoo.features import FeatureCache

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from backbone.load import load_backbone
 from backbone.preprocessing import ImageTransform, Tokenization
 from backbone.stage import run_path
+from heads.base.building.fingerprint import absolute_source, environment
+from heads.base.building.phases import Phases
 from heads.base.errors import FormsFixed
-from heads.base.fingerprint import absolute_source, environment
-from heads.base.phases import Phases
 from zoo import Backbone, Zoo
 from zoo.export import export_stage
 from zoo.manifest import (
@@ -42,7 +42,7 @@ def add_backbone(
         split: block indices at which a new stage begins; empty for three about equal stages.
         name: what to call it; empty for a name made from the source.
         precisions: forms in which its stages are stored besides fp32.
-        key: digest of all that goes in, as ``heads.base.fingerprint.backbone_key`` gives it.
+        key: digest of all that goes in, as ``heads.base.building.fingerprint.backbone_key`` gives it.
         phases: times the phases and reports progress.
 
     Raises:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hydrazoo.client import Client
 
 import heads
-from heads.base.parity import exported_from
+from heads.base.building.parity import exported_from
 from serving.loader import load_plan
 from tests.support.recording_runtime import Recording
 from tests.support.serve_command import serving

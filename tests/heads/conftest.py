@@ -18,7 +18,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_zoo_template(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from heads.base.backbones import add_backbone
-    from heads.base.fingerprint import backbone_key
+    from heads.base.building.fingerprint import backbone_key
 
     folder = tmp_path_factory.mktemp("template") / "zoo"
     source = f"hf:{tiny_model}"

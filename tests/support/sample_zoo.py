@@ -45,9 +45,9 @@ class TorchHead:
         import safetensors.torch
 
         from backbone import load_backbone
-        from heads.base.modules import make_head
         from heads.base.packages import load_package
         from heads.base.recipe import Recipe
+        from heads.base.tasks.modules import make_head
         from zoo import Zoo
         from zoo.preprocessing import load_preprocessor
 

@@ -11,9 +11,9 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from backbone.stage import TensorDeclaration
 from heads.base import Classify, Head
 from heads.base.declaration import Task
-from heads.base.modules import HeadStage, make_head
 from heads.base.network import Layer, Network
 from heads.base.recipe import Recipe
+from heads.base.tasks.modules import HeadStage, make_head
 from heads.base.training import Encoded, encode
 from zoo.labels import Example, Target
 from zoo.manifest import TensorSpec

@@ -5,9 +5,9 @@ from typing import Any, get_args
 
 import click
 
+from heads.base.building.fingerprint import absolute_source, backbone_key
+from heads.base.building.phases import Phases
 from heads.base.commands.bar import shown_phases
-from heads.base.fingerprint import absolute_source, backbone_key
-from heads.base.phases import Phases
 from zoo import Backbone, Zoo
 from zoo.console import json_option, open_zoo, print_json, print_table, zoo_option
 from zoo.digest import SHORT_DIGEST_LENGTH

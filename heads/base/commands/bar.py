@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from heads.base.phases import Phases
+from heads.base.building.phases import Phases
 from zoo.console import bulletin
 
 __all__ = ["shown_phases"]

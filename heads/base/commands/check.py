@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import click
 
+from heads.base.building.phases import Phases
 from heads.base.commands.bar import shown_phases
 from heads.base.packages import Package, load_package
-from heads.base.phases import Phases
 from heads.base.testing.findings import Finding
 from heads.base.testing.labels import all_examples, examine_labels
 from zoo import Zoo

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from heads.base.building.ingredients import Ingredients, gather
+from heads.base.building.phases import Phases
 from heads.base.commands.bar import shown_phases
-from heads.base.ingredients import Ingredients, gather
 from heads.base.packages import load_package
-from heads.base.phases import Phases
 from zoo import Zoo
 from zoo.console import DomainFailure, json_option, open_zoo, print_json, print_table, settings_of, zoo_option
 
@@ -77,7 +77,7 @@ def _find(
     zoo: Zoo, ingredients: Ingredients, phases: Phases, *, lowest: float, highest: float, steps: int
 ) -> "RangeTest":
     with phases.phase("load torch"):
-        from heads.base.bench import Bench
+        from heads.base.building.bench import Bench
         from heads.base.training import encode
         from heads.base.training.finder import find_learning_rate
     with phases.phase("prepare"):

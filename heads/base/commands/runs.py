@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from heads.base.runs import KEPT_RUNS, RunFolder, runs_of
-from heads.base.runs_history import read_history
+from heads.base.runs.folder import KEPT_RUNS, RunFolder, runs_of
+from heads.base.runs.history import read_history
 from zoo.console import json_option, print_json, print_table, settings_of, zoo_option
 
 __all__ = ["runs"]

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from heads.base.building.ingredients import gather
+from heads.base.building.phases import Phases
 from heads.base.commands.bar import shown_phases
 from heads.base.images import fill_images
-from heads.base.ingredients import gather
 from heads.base.packages import Package, load_package
-from heads.base.phases import Phases
-from heads.base.runs import RunFolder, prune_runs
-from heads.base.search_recipe import difference, edited, write_recipe
+from heads.base.runs.folder import RunFolder, prune_runs
+from heads.base.search.recipe_file import difference, edited, write_recipe
 from zoo.console import json_option, open_zoo, print_json, settings_of, zoo_option
 
 if TYPE_CHECKING:  # it brings torch and optuna
-    from heads.base.search import Found
+    from heads.base.search.study import Found
 
 __all__ = ["search"]
 
@@ -81,7 +81,7 @@ def _search(
         with phases.phase("images"):
             fill_images(zoo, package, ingredients.labels, on_image=phases.at)
         with phases.phase("load torch"):
-            from heads.base.search_heads import search_head, search_key
+            from heads.base.search.heads import search_head, search_key
         run = RunFolder.open(zoo_folder, package.head.name, search_key(ingredients, seed=seed), kind="search")
         with run.at_work() as words, _ends_after_trial() as stopped:
             prune_runs(zoo_folder, package.head.name)

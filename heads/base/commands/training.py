@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from heads.base.build import Build, build_head
+from heads.base.building.build import Build, build_head
 from heads.base.commands.bar import shown_phases
 from heads.base.packages import Package
-from heads.base.runs_watching import Watch, watch_in
+from heads.base.runs.watching import Watch, watch_in
 from zoo import Zoo
 from zoo.author import author
 from zoo.console import DomainFailure, domain_errors, open_zoo, print_json, print_table, settings_of

@@ -11,14 +11,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from heads.base.building.features import features_of
+from heads.base.building.prefix import FrozenPrefix
 from heads.base.errors import InvalidHead
-from heads.base.features import features_of
 from heads.base.inspect.activations import Activations, read_activations
 from heads.base.packages import Package
-from heads.base.prefix import FrozenPrefix
-from heads.base.runs import runs_of
-from heads.base.runs_history import History, read_history
-from heads.base.targets import found_target, tag_tokens
+from heads.base.runs.folder import runs_of
+from heads.base.runs.history import History, read_history
+from heads.base.tasks.targets import found_target, tag_tokens
 from heads.base.threads import one_thread, workers
 from zoo import Backbone, Version, Zoo
 from zoo.errors import InvalidInput, InvalidLabels

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.utils.rnn import pad_sequence
 
-from heads.base.losses import IGNORED, make_loss
-from heads.base.modules import HeadStage
 from heads.base.recipe import Recipe
+from heads.base.tasks.losses import IGNORED, make_loss
+from heads.base.tasks.modules import HeadStage
 
 __all__ = ["Landscape", "filter_normalised", "loss_landscape"]
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from backbone.stage import Stage, run_path
 from heads.base.declaration import Classify, Embed, Gate, Head, Multilabel, Regress, Segment, Tag, Task
 from heads.base.errors import InvalidHead
-from heads.base.gaussian_process import GaussianProcessLayer
 from heads.base.inspect.collect import Subject
-from heads.base.laplace import LaplaceLayer
-from heads.base.modules import HeadStage, make_head
 from heads.base.recipe import Recipe
-from heads.base.uncertainty_head import Body, CertainHead
+from heads.base.tasks.modules import HeadStage, make_head
+from heads.base.uncertainty.gaussian_process import GaussianProcessLayer
+from heads.base.uncertainty.head import Body, CertainHead
+from heads.base.uncertainty.laplace import LaplaceLayer
 from zoo.manifest import Answer, TensorSpec
 from zoo.preprocessing import Row
 

@@ -9,7 +9,7 @@ from heads.base.inspect.activation_figures import colourful
 from heads.base.inspect.activations import Activations
 from heads.base.inspect.collect import Subject
 from heads.base.inspect.page import Html, Section, element, svg, table
-from heads.base.runs_history import History
+from heads.base.runs.history import History
 from zoo.console import moment
 from zoo.manifest import LOWER_IS_BETTER, VersionManifest
 

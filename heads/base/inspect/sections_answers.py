@@ -8,7 +8,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.base.calibration import BINS, calibration_error
 from heads.base.inspect import figures
 from heads.base.inspect.collect import JUDGED_KINDS, Judged, Subject
 from heads.base.inspect.examples import example_input, shown_target
@@ -23,8 +22,9 @@ from heads.base.inspect.statistics import (
     reliability,
     wilson,
 )
-from heads.base.metrics import Counts, count_matches, f1, measure
-from heads.base.targets import tag_tokens
+from heads.base.tasks.metrics import Counts, count_matches, f1, measure
+from heads.base.tasks.targets import tag_tokens
+from heads.base.uncertainty.calibration import BINS, calibration_error
 from zoo.labels import Span, Target
 from zoo.manifest import ClassifyAnswer, MultilabelAnswer, RegressAnswer, TagAnswer
 

@@ -34,7 +34,7 @@ def slices(model: Model, bounds: Mapping[str, float], *, on: Literal["valid", "t
         ExpectationMissed: a bound is not reached; the text has a table of all, and the wrong answers.
         ValueError: a bound names a slice or a metric that is not there.
     """
-    from heads.base.metrics import measure_slices  # imports torch
+    from heads.base.tasks.metrics import measure_slices  # imports torch
 
     __tracebackhide__ = True
     examples = model.valid_examples() if on == "valid" else model.test_split(_reason()).examples

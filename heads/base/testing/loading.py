@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from heads.base.build import build_head
+from heads.base.building.build import build_head
 from heads.base.declaration import Head
 from heads.base.packages import load_package
 from heads.base.testing.model import Model

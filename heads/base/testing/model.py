@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from heads.base.building.features import batches_by_length
 from heads.base.declaration import Task
-from heads.base.features import batches_by_length
 from heads.base.packages import Package
 from heads.base.readings import TestSplit, read_test_split
 from heads.base.testing.tables import shown
@@ -70,7 +70,7 @@ class Model:
 
     def targets(self, examples: Sequence[Example]) -> list[Target]:
         """Return the answer to each example in the form of its label, for metrics."""
-        from heads.base.targets import found_target  # imports torch
+        from heads.base.tasks.targets import found_target  # imports torch
 
         inputs = [self._zoo.blobs.get(example.image) if example.image else example.text for example in examples]
         return [found_target(self._manifest.answer, outputs, row) for row, outputs in self._computed(inputs)]

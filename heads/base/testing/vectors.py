@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.base.bench import Bench
-from heads.base.features import features_of
-from heads.base.ingredients import gather
+from heads.base.building.bench import Bench
+from heads.base.building.features import features_of
+from heads.base.building.ingredients import gather
+from heads.base.building.phases import Phases
+from heads.base.building.prefix import FrozenPrefix
 from heads.base.packages import Package
-from heads.base.phases import Phases
-from heads.base.prefix import FrozenPrefix
 from heads.base.threads import one_thread, workers
 from zoo import Zoo
 from zoo.labels import Example

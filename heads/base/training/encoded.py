@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from heads.base.losses import IGNORED
 from heads.base.network import Network
-from heads.base.targets import encode_target
+from heads.base.tasks.losses import IGNORED
+from heads.base.tasks.targets import encode_target
 from zoo.labels import Example, Target
 from zoo.preprocessing import Row
 

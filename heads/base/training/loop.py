@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from heads.base.errors import TrainingFailed
-from heads.base.metrics import watched_score
 from heads.base.network import Network
 from heads.base.recipe import Recipe
+from heads.base.tasks.metrics import watched_score
 from heads.base.threads import one_thread
 from heads.base.training.averaging import Average, moving, update_batch_norms
 from heads.base.training.checkpoint import Checkpoints, clear_checkpoints, read_checkpoint, write_checkpoint

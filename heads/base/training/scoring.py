@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from heads.base.errors import TrainingFailed
-from heads.base.losses import IGNORED, make_loss
-from heads.base.metrics import measure
 from heads.base.network import Network
 from heads.base.recipe import Recipe
-from heads.base.targets import answer_of, found_target
+from heads.base.tasks.losses import IGNORED, make_loss
+from heads.base.tasks.metrics import measure
+from heads.base.tasks.targets import answer_of, found_target
 from heads.base.training.encoded import Batches, Encoded, padded
 from zoo.labels import Target
 from zoo.manifest import Answer

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from heads.base.losses import make_loss
 from heads.base.network import Layer, Network
 from heads.base.recipe import Recipe
+from heads.base.tasks.losses import make_loss
 from heads.base.training.checks import check_recipe
 from heads.base.training.encoded import Batches, Encoded, cut
 from heads.base.training.precision import Precision

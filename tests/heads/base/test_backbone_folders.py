@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heads.base import Classify, prefix
+from heads.base import Classify
 from heads.base.backbones import add_backbone
-from heads.base.build import build_head
+from heads.base.building import prefix
+from heads.base.building.build import build_head
 from heads.base.errors import BackboneChanged
 from heads.base.images import png_of
 from tests.support.head_packages import TeamFolder

@@ -8,8 +8,8 @@ import torch
 
 from heads.base import Classify
 from heads.base.backbones import add_backbone
-from heads.base.build import build_head
-from heads.base.fingerprint import backbone_key
+from heads.base.building.build import build_head
+from heads.base.building.fingerprint import backbone_key
 from heads.base.images import png_of
 from tests.support.head_packages import TeamFolder
 from zoo import Zoo

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from heads.base import Classify, Multilabel, Regress
-from heads.base.bench import Bench
+from heads.base.building.bench import Bench
+from heads.base.building.ingredients import gather
+from heads.base.building.phases import Phases
 from heads.base.errors import InvalidHead
 from heads.base.fit import check_labels
-from heads.base.ingredients import gather
-from heads.base.phases import Phases
 from tests.support.head_packages import TeamFolder, mood_lines
 from zoo import Zoo
 from zoo.errors import InvalidLabels

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from heads.base.build import build_head
+from heads.base.building.build import build_head
 from heads.base.readings import read_test_split
 from tests.support.head_packages import TeamFolder, mood_lines
 from zoo import Zoo

@@ -157,8 +157,8 @@ def test_heads_that_the_exporter_grouped_answer_as_each_does_alone() -> None:
     import torch  # here, so that the other tests of this file start fast
 
     from heads.base import Classify, Head
-    from heads.base.modules import make_head
     from heads.base.recipe import Recipe
+    from heads.base.tasks.modules import make_head
     from zoo.export import export_stage
 
     available = {

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from backbone import Stage, TensorDeclaration
 from heads.base import Classify, Head, Multilabel, Regress, Tag
 from heads.base.declaration import Task
-from heads.base.modules import HeadStage, make_head
 from heads.base.recipe import Recipe
+from heads.base.tasks.modules import HeadStage, make_head
 from zoo.export import ExportedStage, export_stage
 from zoo.export.group import to_group
 from zoo.export.sessions import OnnxSession

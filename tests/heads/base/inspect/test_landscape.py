@@ -9,9 +9,9 @@ from torch import Tensor
 from heads.base import Classify, Head, Tag
 from heads.base.declaration import Task
 from heads.base.inspect.landscape import filter_normalised, loss_landscape
-from heads.base.losses import make_loss
-from heads.base.modules import HeadStage, make_head
 from heads.base.recipe import Recipe
+from heads.base.tasks.losses import make_loss
+from heads.base.tasks.modules import HeadStage, make_head
 from zoo.manifest import TensorSpec
 
 WIDTH = 6

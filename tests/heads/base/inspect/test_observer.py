@@ -17,9 +17,9 @@ from torch.nn.modules import module as torch_module
 from heads.base import Classify, Head
 from heads.base.inspect.activations import BINS, LOWEST, SIDE, bin_edges, read_activations
 from heads.base.inspect.observer import MOST_COLUMNS, MOST_LAYERS, ActivationObserver, signed_histogram
-from heads.base.modules import make_head
 from heads.base.network import Network
 from heads.base.recipe import Recipe
+from heads.base.tasks.modules import make_head
 from heads.base.training import encode, train_head
 from heads.base.training.observing import EpochRecord, Observer, StepRecord
 from zoo.labels import Example

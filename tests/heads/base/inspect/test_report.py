@@ -17,7 +17,7 @@ from torch import nn
 
 from heads.base import Classify, Gate, Multilabel, Regress, Tag, Tail
 from heads.base.backbones import add_backbone
-from heads.base.build import build_head
+from heads.base.building.build import build_head
 from heads.base.declaration import Task
 from heads.base.errors import InvalidHead
 from heads.base.inspect.collect import Subject, collect
@@ -25,8 +25,8 @@ from heads.base.inspect.observer import ActivationObserver
 from heads.base.inspect.rebuilt import rebuild
 from heads.base.inspect.report import make_report, write_report
 from heads.base.inspect.sections_inside import rebuilt_or_why
-from heads.base.runs import RunFolder
-from heads.base.runs_observers import HistoryObserver
+from heads.base.runs.folder import RunFolder
+from heads.base.runs.observers import HistoryObserver
 from heads.base.training.observing import EpochRecord, StepRecord
 from tests.support.head_packages import TeamFolder, mood_lines
 from tests.support.html_page import ParsedPage

@@ -8,8 +8,8 @@ from PIL import Image
 
 from heads.base import Classify
 from heads.base.backbones import add_backbone
-from heads.base.build import build_head
-from heads.base.phases import Phases
+from heads.base.building.build import build_head
+from heads.base.building.phases import Phases
 from heads.base.testing import Model, brighter, directional, invariance, minimum_functionality, rotated, slices
 from heads.base.testing.labels import all_examples
 from heads.base.testing.neighbours import duplicates, near_duplicates

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heads.base.build import build_head
+from heads.base.building.build import build_head
 from heads.base.packages import Package
 from heads.base.testing import ExpectationMissed, Model, slices
 from tests.support.head_packages import TeamFolder

@@ -9,11 +9,11 @@ import torch
 from heads.base import Multilabel, Regress, Tag
 from heads.base.declaration import Task
 from heads.base.errors import TrainingFailed
-from heads.base.losses import IGNORED, make_loss
-from heads.base.modules import HeadStage
 from heads.base.network import Network
 from heads.base.recipe import Recipe
-from heads.base.targets import best_thresholds, tag_tokens
+from heads.base.tasks.losses import IGNORED, make_loss
+from heads.base.tasks.modules import HeadStage
+from heads.base.tasks.targets import best_thresholds, tag_tokens
 from heads.base.training import Encoded, EpochRecord, Observer, StepRecord, encode, learning_rate_at, train_head
 from tests.support.training_data import MOOD, SmallTail, bits_of, examples_of, mood_head, mood_split
 from zoo.labels import Span, Target
