@@ -1,17 +1,22 @@
 """What certainty costs and brings: a temperature, the last-layer Laplace and the random-feature process, side by side.
 
 ``python -m benchmarks.finetune.uncertainty`` trains two teams' heads on MiniLM and fits each of them, as a build does.
-Nearly alike are the other team's training texts; unlike are the first sentences of the standard library's docstrings.
-Temperatures were fitted on the valid split, so calibration is measured on the test split; nothing is chosen by it.
+Nearly alike are the other team's training texts. Unlike are the first lines of the standard library's docstrings, which
+the random-feature process was designed with, and two kinds of texts that nothing was designed with: sentences about
+scikit-learn's data sets, and names of Unicode characters. Temperatures were fitted on the valid split, so calibration
+is measured on the test split; nothing is chosen by it.
 """
 
 import ast
 import functools
+import importlib.resources
 import itertools
+import re
 import sysconfig
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +61,7 @@ METHODS: Mapping[str, dict[str, Any]] = {
 }
 BATCHES, TOKENS, RUNS = (1, 32), 16, 200
 SENTENCES, SHORTEST, LONGEST = 400, 20, 200
+FIRST_IDEOGRAPH = 0x2E80
 EMPTY = Metrics(overall=SliceMetrics(examples=0, values={}), slices={})
 
 Features = Sequence[Mapping[str, NDArray[Any]]]
@@ -69,8 +75,7 @@ class Prepared:
     ingredients: Ingredients
     bench: Bench
     splits: Mapping[str, tuple[Any, Any, Any]]
-    near: Features
-    far: Features
+    strangers: Mapping[str, Features]
 
 
 @click.command()
@@ -103,8 +108,9 @@ def prepare(zoo: Zoo, team: str) -> Prepared:
         rows = bench.rows(examples)
         splits[name] = (examples, rows, bench.features(rows))
     head = replace(package.head, calibrate=True, ood=TEAMS[team])
-    near, far = outside_features(head, bench, zoo.blobs), _features_of(bench, docstrings())
-    return Prepared(head=head, ingredients=ingredients, bench=bench, splits=splits, near=near, far=far)
+    strangers: dict[str, Features] = {"another team": outside_features(head, bench, zoo.blobs)}
+    strangers |= {name: _features_of(bench, texts()) for name, texts in UNLIKE.items()}
+    return Prepared(head=head, ingredients=ingredients, bench=bench, splits=splits, strangers=strangers)
 
 
 def measured(prepared: Prepared, seed: int, rounds: int) -> dict[str, dict[str, float]]:
@@ -132,8 +138,34 @@ def docstrings() -> list[str]:
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     parts = (part for file in files for part in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
     documented = (ast.FunctionDef, ast.ClassDef, ast.Module)
-    found = [(ast.get_docstring(part) or "").partition("\n")[0] for part in parts if isinstance(part, documented)]
-    lines = list(dict.fromkeys(line for line in found if SHORTEST <= len(line) <= LONGEST))
+    return _some((ast.get_docstring(part) or "").partition("\n")[0] for part in parts if isinstance(part, documented))
+
+
+def descriptions() -> list[str]:
+    """Return sentences about the data sets that scikit-learn brings: flowers, wines, houses, patients."""
+    folder = importlib.resources.files("sklearn.datasets") / "descr"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".rst")), key=lambda file: file.name)
+    texts = (re.sub(r"\s+", " ", file.read_text(encoding="utf-8")) for file in files)
+    # From one full stop to the next, and without what tables, formulas and markup are made of.
+    return _some(found for text in texts for found in re.findall(r"(?<=\. )[A-Z][^.|=:*`_<>+#]+\.", text))
+
+
+def character_names() -> list[str]:
+    """Return names of Unicode characters: short, in capitals, and about nothing that a customer asks for."""
+    return _some(unicodedata.name(chr(code), "") for code in range(FIRST_IDEOGRAPH))
+
+
+UNLIKE: Mapping[str, Callable[[], list[str]]] = {
+    "docstrings": docstrings,
+    "descriptions": descriptions,
+    "character names": character_names,
+}
+"""Strangers that no head was trained on. The first ones are those that the process was designed with."""
+
+
+def _some(texts: Iterable[str]) -> list[str]:
+    """Return different texts that are neither very short nor very long, drawn always alike."""
+    lines = list(dict.fromkeys(text for text in texts if SHORTEST <= len(text) <= LONGEST))
     chosen = np.random.default_rng(0).permutation(len(lines))[:SENTENCES]
     return [lines[index] for index in chosen]
 
@@ -159,17 +191,18 @@ def _encoded(prepared: Prepared, network: Network, split: str) -> Encoded:
 
 def _quality(prepared: Prepared, head: Network, test: Encoded, suffix: str = "") -> dict[str, float]:
     """Return how good a head and its certainty are; with the suffix, as it was trained."""
-    near, far = (
-        certainty_metrics(EMPTY, head, test, outside).overall.values for outside in (prepared.near, prepared.far)
-    )
+    found = {
+        strangers: certainty_metrics(EMPTY, head, test, outside).overall.values
+        for strangers, outside in prepared.strangers.items()
+    }
+    known = next(iter(found.values()))
     name = head.task.metrics[0]
-    found = measure(head.task, test.wanted, answers_of(answer_of(head.task), outputs_of(head, test), test.rows))
+    answers = measure(head.task, test.wanted, answers_of(answer_of(head.task), outputs_of(head, test), test.rows))
     return {
-        name: found[name],
-        "ECE": near[f"ece{suffix}"],
-        "NLL": near[f"nll{suffix}"],
-        "AUROC, nearly alike": near[f"ood_auroc{suffix}"],
-        "AUROC, unlike": far[f"ood_auroc{suffix}"],
+        name: answers[name],
+        "ECE": known[f"ece{suffix}"],
+        "NLL": known[f"nll{suffix}"],
+        **{f"AUROC, {strangers}": values[f"ood_auroc{suffix}"] for strangers, values in found.items()},
     }
 
 
