@@ -121,8 +121,9 @@ class Search:
         )
         keys = searched_keys(self.task)
         today = {each.key: getattr(self.recipe, each.key) for each in keys}
-        if number == 0 and all(each.holds(today[each.key]) for each in keys):
-            self._study.enqueue_trial(today, skip_if_exists=True)
+        # One that was killed before it began waits still; one that was killed since does not count as tried.
+        if number == 0 and not self._waiting() and all(each.holds(today[each.key]) for each in keys):
+            self._study.enqueue_trial(today)
         trial = self._study.ask()
         changes = {each.key: each.suggest(trial) for each in keys}
         try:
@@ -157,11 +158,20 @@ class Search:
         )
 
     def _scored(self, changes: dict[str, Value], seed: int) -> float:
-        """Return what a recipe reaches with a seed; it is trained once in the life of the journal."""
+        """Return what a recipe reaches with a seed; it is trained once in the life of the journal.
+
+        What diverges with a seed is worse than all that does not; of today's recipe, the team should hear of it.
+        """
         recipe = self._recipe(changes).model_copy(update={"seed": seed})
         key = _key(recipe)
         if key not in self._study.user_attrs:
-            self._study.set_user_attr(key, watched_score(self.task, self.train(recipe, []).valid))
+            try:
+                score = watched_score(self.task, self.train(recipe, []).valid)
+            except TrainingFailed:
+                if not changes:
+                    raise
+                score = float("-inf")
+            self._study.set_user_attr(key, score)
         return float(self._study.user_attrs[key])
 
     def _metric(self, score: float) -> float:
@@ -175,6 +185,9 @@ class Search:
 
     def _complete(self) -> list[Any]:
         return self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+    def _waiting(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def _give_up_interrupted(self) -> None:
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

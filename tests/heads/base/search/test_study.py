@@ -102,6 +102,23 @@ def test_a_search_that_goes_on_tries_what_an_uninterrupted_one_tries(tmp_path: P
     assert (parts.changes, parts.score) == (whole.changes, whole.score)
 
 
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_search_that_was_killed_within_a_trial_tries_what_an_uninterrupted_one_tries(at: int, tmp_path: Path) -> None:
+    trials = itertools.count()
+
+    class Killed(Trainer):
+        def __call__(self, recipe: Recipe, observers: Sequence[Observer]) -> Trained:
+            if observers and next(trials) == at:
+                raise KeyboardInterrupt
+            return super().__call__(recipe, observers)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "killed", Killed()).run(12)
+    search(tmp_path / "killed", Trainer()).run(12)
+    search(tmp_path / "whole", Trainer()).run(12)
+    assert tried(tmp_path / "killed") == tried(tmp_path / "whole")
+
+
 def test_a_search_that_is_done_trains_nothing_again(tmp_path: Path) -> None:
     first = search(tmp_path / "journal", Trainer()).run(25)
     train = Trainer()
@@ -143,6 +160,18 @@ def test_trials_that_diverge_are_pruned_and_the_search_goes_on(tmp_path: Path) -
     found = search(tmp_path / "journal", Trainer(score)).run(15)
     assert found.trials == 15
     assert 0 < found.pruned < 15
+
+
+def test_a_recipe_that_diverges_with_another_seed_loses_and_the_search_ends_well(tmp_path: Path) -> None:
+    def score(recipe: Recipe) -> float:
+        if recipe.learning_rate > 2e-3 and recipe.seed == 3:
+            raise TrainingFailed("The loss is nan")
+        return 0.9 if recipe.learning_rate > 2e-3 else 0.5
+
+    found = search(tmp_path / "journal", Trainer(score)).run(15)
+    assert (found.trials, found.seeds, found.complete) == (15, 5, True)
+    assert found.score == found.today == pytest.approx(0.5)
+    assert search(tmp_path / "journal", Trainer(score)).run(15) == found
 
 
 def test_a_search_stops_when_time_is_up_or_it_is_told_to_and_still_says_what_it_found(tmp_path: Path) -> None:
