@@ -199,7 +199,8 @@ def r2(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
     >>> r2(np.array([1.0, 3.0]), np.array([1.0, 3.0]))
     1.0
     """
-    total = float(((expected - expected.mean()) ** 2).sum())
+    # The mean of equal values may be rounded: squares around it would then be tiny, and not 0.
+    total = 0.0 if (expected == expected[:1]).all() else float(((expected - expected.mean()) ** 2).sum())
     return 1 - float(((expected - found) ** 2).sum()) / total if total else float("nan")
 
 

@@ -54,6 +54,11 @@ def test_what_is_not_defined_on_a_slice_is_left_out() -> None:
     assert values == {"mae": 1.0}, "constant values have no correlation"
 
 
+@pytest.mark.parametrize("value", [0.1, 3.3, 1e9 + 0.1])
+def test_equal_values_explain_nothing_also_where_their_mean_is_rounded(value: float) -> None:
+    assert np.isnan(r2(np.full(7, value), np.full(7, value + 1)))
+
+
 def test_slices_are_measured_apart_with_their_counts() -> None:
     examples = [example("good", "short"), example("bad", "short", "typos"), example("good")]
     metrics = measure_slices(MOOD, examples, ["good", "good", "good"])
