@@ -29,8 +29,8 @@ from zoo.preprocessing import Row
 __all__ = ["Comparable", "answer_of", "best_thresholds", "encode_target", "found_target", "tag_tokens"]
 
 
-_DECIMALS = 2
-"""Two values are the same answer if they agree to this many decimals; a person reads no more."""
+_SAME_VALUE = 0.005
+"""Two values are the same answer if they differ by no more; a person reads two decimals."""
 
 _SAME_DIRECTION = 1 - 1e-4
 """The cosine from which on two vectors are the same answer."""
@@ -57,7 +57,7 @@ class Comparable:
 
 def _is_same(one: Target, other: Target) -> bool:
     if isinstance(one, float) and isinstance(other, float):
-        return round(one, _DECIMALS) == round(other, _DECIMALS)
+        return abs(one - other) <= _SAME_VALUE
     if isinstance(one, Mask) and isinstance(other, Mask):
         same_size = (one.height, one.width) == (other.height, other.width)
         return same_size and float((one.array == other.array).mean()) >= _SAME_PIXELS
