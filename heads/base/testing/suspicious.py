@@ -103,8 +103,9 @@ def out_of_sample(
 
 def _each_fold(count: int, seed: int, fit: Callable[[NDArray[np.int64], NDArray[np.int64]], None]) -> None:
     order = np.random.default_rng(seed).permutation(count)
-    for fold in range(min(_FOLDS, count // _LEAST_FOLD_EXAMPLES)):
-        held = order[fold::_FOLDS]
+    folds = min(_FOLDS, count // _LEAST_FOLD_EXAMPLES)
+    for fold in range(folds):
+        held = order[fold::folds]
         fit(np.setdiff1d(order, held), held)
 
 

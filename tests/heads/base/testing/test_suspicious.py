@@ -59,6 +59,17 @@ def test_no_example_is_judged_by_a_head_that_learned_from_it() -> None:
     assert abs((scores_NC.argmax(1) == labels_N).mean() - 0.5) < 0.15
 
 
+@pytest.mark.parametrize("rows", range(6, 12))
+def test_of_few_examples_too_each_is_judged_by_a_head_that_never_saw_it(rows: int) -> None:
+    vectors_ND, labels_N = VECTORS[:rows], np.arange(rows) % 2
+    scores_NC = out_of_sample(vectors_ND, labels_N, seed=0)
+    assert (scores_NC != 0.5).all(), "nobody judged it"
+    targets: list[Target] = [5.0 + 0.01 * number for number in range(rows)]
+    few = placed("value", targets)
+    few = Placed(examples=few.examples, digests=few.digests, vectors=np.zeros((rows, 1)))
+    assert suspicious_labels(Regress(low=0, high=10), few) == []
+
+
 def test_a_class_with_one_example_does_not_stop_the_others_from_being_judged() -> None:
     labels_N = np.where(np.arange(120) == 5, 3, CLASSES)
     scores_NC = out_of_sample(VECTORS, labels_N, seed=0)
