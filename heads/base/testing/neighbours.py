@@ -56,12 +56,8 @@ def near_duplicates(placed: Placed, *, above: float, severity: Severity = "warni
         nearest_B = cosine_BN.argmax(1)
         best_B = cosine_BN.max(1)
         pairs += [(float(best_B[row]), start + int(row), int(nearest_B[row])) for row in np.flatnonzero(best_B > above)]
-    found = sorted(pairs, reverse=True)
-    return [
-        _near(placed, cosine, one, other, severity)
-        for cosine, one, other in found[:_MOST_FINDINGS]
-        if placed.digests[one] != placed.digests[other]
-    ]
+    found = sorted((pair for pair in pairs if placed.digests[pair[1]] != placed.digests[pair[2]]), reverse=True)
+    return [_near(placed, cosine, one, other, severity) for cosine, one, other in found[:_MOST_FINDINGS]]
 
 
 def _near(placed: Placed, cosine: float, one: int, other: int, severity: Severity) -> Finding:

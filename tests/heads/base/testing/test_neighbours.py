@@ -49,6 +49,12 @@ def test_a_vector_of_zeros_is_near_to_nothing() -> None:
     assert near_duplicates(placed(("train", [0, 0]), ("test", [0, 0])), above=0.1) == []
 
 
+def test_many_inputs_that_are_the_same_hide_none_that_is_nearly_so() -> None:
+    same: list[tuple[str, list[float]]] = [("test", [1.0, 0.0])] * 60
+    rows = placed(("train", [1.0, 0.0]), *same, ("train", [0.0, 1.0]), ("test", [0.1, 1.0]), digests="a" * 61 + "bc")
+    assert [each.ids for each in near_duplicates(rows, above=0.9)] == [("x-62", "x-61")]
+
+
 @pytest.mark.parametrize("rows", [3000])
 def test_many_examples_are_compared_block_by_block(rows: int) -> None:
     chance: Any = np.random.default_rng(0)
