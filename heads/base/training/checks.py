@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from heads.base.declaration import Classify, Multilabel, Regress
+from heads.base.declaration import Classify, Embed, Multilabel, Regress
 from heads.base.errors import InvalidRecipe
 from heads.base.network import Layer, Network
 from heads.base.recipe import Recipe
@@ -13,7 +13,9 @@ __all__ = ["check_recipe"]
 _MIXABLE = (Classify, Multilabel, Regress)
 
 
-def check_recipe(recipe: Recipe, network: Network, layers: Sequence[Layer], train: Encoded) -> None:
+def check_recipe(
+    recipe: Recipe, network: Network, layers: Sequence[Layer], train: Encoded, *, processes: int = 1
+) -> None:
     """Check what a recipe asks for against what there is to train.
 
     Args:
@@ -21,6 +23,7 @@ def check_recipe(recipe: Recipe, network: Network, layers: Sequence[Layer], trai
         network: what is trained.
         layers: of it, those with something to train.
         train: the train split.
+        processes: how many share each batch.
 
     Raises:
         InvalidRecipe: they do not fit.
@@ -32,6 +35,8 @@ def check_recipe(recipe: Recipe, network: Network, layers: Sequence[Layer], trai
         )
     if len(layers) == 1:
         _check_alone(recipe)
+    if isinstance(network.task, Embed):
+        _check_whole(recipe, processes)
     if recipe.mixup and not (isinstance(network.task, _MIXABLE) and _one_vector_a_row(train)):
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in train.reduced[0])
         raise InvalidRecipe(
@@ -48,6 +53,18 @@ def _check_alone(recipe: Recipe) -> None:
                 f"{key} is {value}, which is about the blocks below a head; only the head is trained here. Declare a "
                 f"tail in head.py, or take {key} out of recipe.toml."
             )
+
+
+def _check_whole(recipe: Recipe, processes: int) -> None:
+    """Refuse batches in parts where rows are compared with each other: pairs across parts would be left out."""
+    why = "the loss of an embed head compares all rows of a batch with each other, and those of two parts never meet"
+    if recipe.accumulate > 1:
+        raise InvalidRecipe(
+            f"accumulate is {recipe.accumulate}: {why}. Set accumulate = 1 in recipe.toml, and a smaller batch_size if "
+            "memory is short."
+        )
+    if processes > 1:
+        raise InvalidRecipe(f"{processes} processes share each batch: {why}. Train it in one process.")
 
 
 def _one_vector_a_row(train: Encoded) -> bool:

@@ -39,7 +39,7 @@ class Stepper:
 
     def __init__(self, network: Network, train: Encoded, recipe: Recipe, processes: Processes) -> None:
         self.layers = trained_layers(network)
-        check_recipe(recipe, network, self.layers, train)
+        check_recipe(recipe, network, self.layers, train, processes=processes.count)
         self.parameters = [parameter for layer in self.layers for parameter in layer.parameters]
         self.precision = Precision(recipe, device_of(network))
         self.optimizer = _make_optimizer(self.layers, recipe)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from heads.base import Classify, Multilabel, Regress, Tag
+from heads.base import Classify, Embed, Multilabel, Regress, Tag
 from heads.base.declaration import Task
 from heads.base.errors import InvalidRecipe
 from heads.base.recipe import Recipe
@@ -112,6 +112,21 @@ def test_mixing_takes_gradients_of_both_halves_of_a_pair() -> None:
 def test_heads_that_read_more_than_a_vector_are_not_mixed() -> None:
     with pytest.raises(InvalidRecipe, match=r"mixup is 0.4: .* is a tag head and reads .* Set mixup = 0"):
         gradient_of(*KINDS[3], Recipe(mixup=0.4))
+
+
+class _Two(OneProcess):
+    """As if another process had the other half of each batch."""
+
+    count = 2
+
+
+def test_vectors_that_are_compared_with_each_other_are_not_learned_in_parts() -> None:
+    head = mood_head(Recipe(), Embed(dim=4))
+    data = encode(head, *examples_of(("a", "b") * 8, seed=1))
+    with pytest.raises(InvalidRecipe, match=r"accumulate is 2: .* Set accumulate = 1 in recipe.toml"):
+        Stepper(head, data, Recipe(accumulate=2), OneProcess())
+    with pytest.raises(InvalidRecipe, match=r"2 processes share each batch: .* Train it in one process"):
+        Stepper(head, data, Recipe(), _Two())
 
 
 @pytest.mark.parametrize(("key", "value"), [("layer_decay", 0.5), ("probe_epochs", 2), ("unfreeze_every", 1)])
