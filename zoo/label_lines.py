@@ -5,8 +5,9 @@ import difflib
 import itertools
 import json
 import re
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from zoo.errors import InvalidLabels
@@ -41,12 +42,18 @@ def parse_labels(data: bytes, *, where: str) -> list[Example]:
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise InvalidLabels(f"{where} is not UTF-8 at byte {error.start}. Save it as UTF-8.") from None
-    examples = [_parse_line(line, f"{where}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
-    _check_order(examples, where)
-    _check_leaks(examples, where)
-    _check_splits(examples, where)
-    return examples
+        before = data[: error.start]
+        number, byte = 1 + before.count(b"\n"), error.start - before.rfind(b"\n")
+        raise InvalidLabels(
+            f"{where}:{number} is not UTF-8 at byte {byte} of the line. Save the file as UTF-8."
+        ) from None
+    found = {
+        number: _parse_line(line, f"{where}:{number}") for number, line in enumerate(lines, start=1) if line.strip()
+    }
+    _check_order(found, where)
+    _check_leaks(found, where)
+    _check_splits(found.values(), where)
+    return list(found.values())
 
 
 def _parse_line(line: str, where: str) -> Example:
@@ -54,6 +61,8 @@ def _parse_line(line: str, where: str) -> Example:
         found = json.loads(line, object_pairs_hook=lambda pairs: _without_repeats(pairs, where))
     except json.JSONDecodeError as error:
         raise InvalidLabels(f"{where} is not JSON: {error.msg} at column {error.colno}.") from None
+    except (ValueError, RecursionError) as error:  # thousands of digits, or brackets within brackets
+        raise InvalidLabels(f"{where} cannot be read as JSON: {error}. Write one example there.") from None
     if not isinstance(found, dict):
         raise InvalidLabels(f"{where} is a JSON {type(found).__name__}; expected an object, one example a line.")
     source, kind = _one_of(found, _INPUT_KEYS, where), _one_of(found, _TARGET_KEYS, where)
@@ -128,6 +137,8 @@ def _parse_target(kind: str, value: Any, text: str, where: str) -> Target:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidLabels(f"{where}: 'value' is {value!r}; expected a number.")
+    if not abs(value) <= sys.float_info.max:
+        raise InvalidLabels(f"{where}: 'value' is {value!r:.20}; expected a finite number.")
     return float(value)
 
 
@@ -166,28 +177,30 @@ def _parse_span(item: Any, text: str, where: str) -> Span:
     return Span(start, end, label)
 
 
-def _check_order(examples: Sequence[Example], where: str) -> None:
-    for before, after in itertools.pairwise(examples):
+def _check_order(found: Mapping[int, Example], where: str) -> None:
+    for before, (number, after) in zip(found.values(), itertools.islice(found.items(), 1, None), strict=False):
         if before.id == after.id:
-            raise InvalidLabels(f"{where} has the id {after.id!r} twice. Ids name one example each.")
+            raise InvalidLabels(
+                f"{where}:{number} has the id {after.id!r} twice: so has the line before. Ids name one example each."
+            )
         if before.id > after.id:
-            raise InvalidLabels(f"{where} has {after.id!r} after {before.id!r}. Sort the lines by id.")
+            raise InvalidLabels(f"{where}:{number} has {after.id!r} after {before.id!r}. Sort the lines by id.")
 
 
-def _check_leaks(examples: Sequence[Example], where: str) -> None:
+def _check_leaks(found: Mapping[int, Example], where: str) -> None:
     """Refuse an input that occurs twice, letter case and spaces aside: across splits it would make a gate lie."""
-    seen: dict[str, Example] = {}
-    for example in examples:
+    seen: dict[str, tuple[int, Example]] = {}
+    for number, example in found.items():
         key = example.image or " ".join(example.text.casefold().split())
-        other = seen.setdefault(key, example)
+        first, other = seen.setdefault(key, (number, example))
         if other is not example:
             raise InvalidLabels(
-                f"{where} has the same input in {other.id!r} ({other.split}) and {example.id!r} ({example.split}). "
-                "Remove one of them."
+                f"{where}:{number} has the same input as line {first}: {example.id!r} ({example.split}) and "
+                f"{other.id!r} ({other.split}). Remove one of them."
             )
 
 
-def _check_splits(examples: Sequence[Example], where: str) -> None:
+def _check_splits(examples: Iterable[Example], where: str) -> None:
     present = {example.split for example in examples}
     for split in SPLITS:
         if split not in present:

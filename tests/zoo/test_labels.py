@@ -1,6 +1,7 @@
 """Labels: what parses, what is refused and how it is said, and which commit holds them."""
 
 import json
+import math
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,9 @@ def test_span_offsets_are_code_points() -> None:
     [
         (b"{\n", "f:1 is not JSON"),
         (b"[1]\n", "f:1 is a JSON list; expected an object"),
-        (b"\xff\n", "f is not UTF-8 at byte 0"),
+        (b"{}\na\xff\n", "f:2 is not UTF-8 at byte 2 of the line"),
+        (b"9" * 5000, "f:1 cannot be read as JSON: Exceeds the limit"),
+        (b"[" * 100_000, "f:1 cannot be read as JSON: maximum recursion depth exceeded"),
         (three(split="dev"), "the split is 'dev'; expected one of train, valid, test"),
         (three(text="  "), "'text' is '  '; expected a text that is not empty"),
         (three(slices="short"), "'slices' is 'short'; expected a list of names"),
@@ -106,9 +109,12 @@ def test_span_offsets_are_code_points() -> None:
         (three(note="x"), "unknown key 'note'"),
         (three(labels=["x"]), "expected exactly one"),
         (encoded(line(1), line(2, "valid")), "no examples in the split test"),
-        (encoded(line(2), line(1, "valid"), line(3, "test")), "Sort the lines by id"),
-        (encoded(line(1), line(1, "valid"), line(3, "test")), "has the id 'x-0001' twice"),
-        (encoded(line(1, text="Same  one"), line(2, "valid"), line(3, "test", text="same ONE")), "the same input"),
+        (encoded(line(2), line(1, "valid"), line(3, "test")), "f:2 has 'x-0001' after 'x-0002'. Sort the lines by id"),
+        (encoded(line(1), line(1, "valid"), line(3, "test")), "f:2 has the id 'x-0001' twice"),
+        (
+            encoded(line(1, text="Same  one"), line(2, "valid"), line(3, "test", text="same ONE")),
+            "f:3 has the same input as line 1",
+        ),
         (encoded(dict(reversed(line(1).items())), line(2, "valid"), line(3, "test")), "expected id, text, split"),
     ],
 )
@@ -116,6 +122,13 @@ def test_what_does_not_add_up_is_refused_and_named(data: bytes, message: str) ->
     with pytest.raises(InvalidLabels) as caught:
         parse_labels(data, where="f")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 10**400])
+def test_a_value_that_is_no_finite_number_is_refused_by_line(value: float) -> None:
+    fields = {key: each for key, each in line(1).items() if key != "label"}
+    with pytest.raises(InvalidLabels, match=r"f:1: 'value' is .{3,25}; expected a finite number"):
+        parse_labels(encoded({**fields, "value": value}), where="f")
 
 
 def test_a_misspelt_key_is_answered_with_the_closest() -> None:
