@@ -143,7 +143,8 @@ def test_where_a_checkout_lies_does_not_hide_its_code(
     name: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moved = checkout / name
-    shutil.copytree(checkout / "backbone", moved / "backbone")
+    for part in ("backbone", "heads", "zoo"):
+        shutil.copytree(checkout / part, moved / part)
     monkeypatch.setattr(fingerprint, "_ROOT", moved)
     team = checkout / "team"
     team.mkdir()
