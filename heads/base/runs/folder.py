@@ -12,9 +12,12 @@ is *at work*, *done*, *failed*, or *stopped*: neither locked nor ended, and to b
 no torch.
 """
 
+import errno
 import fcntl
 import json
+import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
-from heads.base.errors import RunAtWork
+from heads.base.errors import CheckpointFailed, RunAtWork
 
 __all__ = ["KEPT_RUNS", "RunFolder", "RunRecord", "RunState", "prune_runs", "runs_of"]
 
@@ -36,6 +39,10 @@ RunKind = Literal["train", "search"]
 _KEY_LENGTH = 12
 _LOCK = "lock"
 _RECORD = "run.json"
+_CHECKPOINT = re.compile(r"(\d+)-[0-9a-f]+\.safetensors")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +81,16 @@ class RunFolder:
             head: the head's name.
             key: digest of everything that goes into the run: a build key.
             kind: ``search`` for a search of recipes, whose folders stand beside those of trainings.
+
+        Raises:
+            CheckpointFailed: it cannot be written.
         """
         prefix = "search-" if kind == "search" else ""
         folder = cls(Path(zoo_folder) / "runs" / head / (prefix + key[:_KEY_LENGTH]))
-        folder.path.mkdir(parents=True, exist_ok=True)
-        if not (folder.path / _RECORD).exists():
-            folder._write(RunRecord(head=head, key=key, kind=kind, began_at=_now()))
+        with folder._written():
+            folder.path.mkdir(parents=True, exist_ok=True)
+            if not (folder.path / _RECORD).exists():
+                folder._write(RunRecord(head=head, key=key, kind=kind, began_at=_now()))
         return folder
 
     @property
@@ -96,6 +107,12 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The folder of the checkpoint that a killed run goes on from."""
         return self.path / "checkpoint"
+
+    @property
+    def checkpointed_step(self) -> int:
+        """The step that the run goes on from; 0 if it begins anew."""
+        names = [_CHECKPOINT.fullmatch(file.name) for file in self.checkpoint.glob("*.safetensors")]
+        return max((int(name[1]) for name in names if name), default=0)
 
     @property
     def record(self) -> RunRecord:
@@ -118,21 +135,50 @@ class RunFolder:
 
         Raises:
             RunAtWork: another process holds it.
+            CheckpointFailed: something in it cannot be written.
         """
-        with _locked(self.path):
+        with self._written(), _locked(self.path):
             self._write(replace(self.record, began_at=_now(), ended="", message=""))
             words: list[str] = []
             try:
                 yield words
             except Exception as error:
-                self._write(replace(self.record, ended="failed", message=str(error)))
+                self._note_failure(error)
                 raise
             self._write(replace(self.record, ended="done", message=", ".join(words)))
 
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """Say what to do where the body cannot write, as on a full disk."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                remedy = "Make room"
+            elif error.errno in _NOT_ALLOWED and str(error.filename).startswith(str(self.path.parent.parent)):
+                remedy = "Make it writable"
+            else:
+                raise
+            raise CheckpointFailed(
+                f"The run in {self.path} cannot be written: {error.strerror}. Nothing was published. {remedy} and give "
+                "the same command again; it goes on from the last checkpoint, if there is one."
+            ) from error
+
+    def _note_failure(self, error: Exception) -> None:
+        """Write down why the run failed; where that fails as well, the run counts as stopped."""
+        try:
+            self._write(replace(self.record, ended="failed", message=str(error)))
+        except OSError as another:
+            _log.warning("why the run in %s failed cannot be written there: %s", self.path, another)
+
     def _write(self, record: RunRecord) -> None:
         new = self.path / f"{_RECORD}.{os.getpid()}"
-        new.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-        new.replace(self.path / _RECORD)
+        try:
+            new.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+            new.replace(self.path / _RECORD)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
 
 
 def runs_of(zoo_folder: str | Path, head: str) -> list[RunFolder]:
@@ -174,10 +220,15 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _is_locked(folder: Path) -> bool:
     try:
-        with _locked(folder):
-            return False
-    except RunAtWork:
-        return True
+        file = (folder / _LOCK).open("rb")  # so that it works where nothing can be written, too
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
 
 
 def _now() -> str:

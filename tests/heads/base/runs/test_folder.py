@@ -1,14 +1,20 @@
 """A run's folder: it knows whether it is at work, however its process ended, and old ones go."""
 
+import errno
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from heads.base.errors import RunAtWork
+from heads.base.errors import CheckpointFailed, RunAtWork
 from heads.base.runs.folder import RunFolder, prune_runs, runs_of
+from heads.base.training import Checkpoints
+from heads.base.training.checkpoint import write_checkpoint
+from heads.base.training.state import State
 
 KEY = "0123456789abcdef" * 4
 HOLD = """
@@ -66,6 +72,49 @@ def test_a_killed_run_is_stopped_and_can_be_gone_on_with(tmp_path: Path) -> None
     with run.at_work():
         pass
     assert state(run) == "done"
+
+
+def full(_run: RunFolder) -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def read_only(run: RunFolder) -> NoReturn:
+    raise OSError(errno.EROFS, "Read-only file system", str(run.history))
+
+
+@pytest.mark.parametrize(("fail", "remedy"), [(full, "Make room"), (read_only, "Make it writable")])
+def test_a_run_that_cannot_be_written_says_what_to_do(
+    tmp_path: Path, fail: Callable[[RunFolder], NoReturn], remedy: str
+) -> None:
+    run = RunFolder.open(tmp_path, "mood", KEY)
+    with pytest.raises(CheckpointFailed, match=rf"cannot be written.*Nothing was published\. {remedy}"), run.at_work():
+        fail(run)
+    with run.at_work():
+        pass
+    assert state(run) == "done"
+
+
+def test_where_not_even_the_failure_can_be_written_down_the_run_counts_as_stopped(tmp_path: Path) -> None:
+    run = RunFolder.open(tmp_path, "mood", KEY)
+    with pytest.raises(ZeroDivisionError), run.at_work():
+        _ = [(run.path / "run.json").unlink(), (run.path / "run.json").mkdir(), 1 / 0]  # a folder stays in the way
+    (run.path / "run.json").rmdir()
+    assert [file.name for file in run.path.iterdir()] == ["lock"]
+
+
+def test_a_file_of_others_that_cannot_be_read_is_no_trouble_of_the_runs(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), RunFolder.open(tmp_path, "mood", KEY).at_work():
+        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/weights")
+
+
+def test_a_run_goes_on_from_its_newest_checkpoint(tmp_path: Path) -> None:
+    run = RunFolder.open(tmp_path, "mood", KEY)
+    assert run.checkpointed_step == 0
+    checkpoints = Checkpoints(folder=run.checkpoint, every_steps=200)
+    for step in (200, 400):
+        write_checkpoint(checkpoints, State(), step=step, identity={})
+    (run.checkpoint / "000000600.77.new").touch()
+    assert run.checkpointed_step == 400
 
 
 def test_a_run_that_is_at_work_is_refused_to_a_second_process(tmp_path: Path) -> None:
