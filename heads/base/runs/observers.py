@@ -126,18 +126,25 @@ class ProgressObserver(Observer):
 class TensorBoardObserver(Observer):
     """Writes losses, metrics, learning rates and gradient norms where TensorBoard reads them.
 
+    A run that goes on, or begins anew, hides what it repeats. Epochs and steps are counted apart, and what is hidden is
+    all from one number on: so each of them has a folder of its own.
+
     Args:
-        folder: the log directory. A run that goes on, or begins anew, hides what it repeats.
+        folder: the log directory of epochs; that of steps is ``steps`` below it.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writer: SummaryWriter | None = None
+        self._writers: dict[Path, SummaryWriter] = {}
+        self._until_next = 0
+
+    def begins(self, network: Network, epochs: int) -> None:  # noqa: ARG002 - as every observer
+        """Write the next step, whichever it is."""
         self._until_next = 0
 
     def on_step(self, record: StepRecord) -> None:
         """Write the first step and every tenth."""
-        writer = self._opened(record.step)
+        writer = self._opened(self._folder / "steps", record.step)
         if self._until_next == 0:
             writer.add_scalar("step/loss", record.loss, record.step)
             _write_all(writer, "learning rate", record.learning_rates, record.step)
@@ -147,26 +154,27 @@ class TensorBoardObserver(Observer):
 
     def on_epoch(self, record: EpochRecord) -> None:
         """Write the epoch, and flush."""
-        writer = self._opened(record.epoch)
+        writer = self._opened(self._folder, record.epoch)
         writer.add_scalar("epoch/train loss", record.train_loss, record.epoch)
         writer.add_scalar("epoch/valid loss", record.valid_loss, record.epoch)
         writer.add_scalar("epoch/rows per second", record.rows_per_s, record.epoch)
         _write_all(writer, "valid", record.metrics, record.epoch)
-        writer.flush()
+        for each in self._writers.values():
+            each.flush()
 
     def ends(self) -> None:
-        """Close the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Close the files."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
 
-    def _opened(self, step: int) -> "SummaryWriter":
-        if self._writer is None:
+    def _opened(self, folder: Path, number: int) -> "SummaryWriter":
+        """Return what writes to a folder; what stands there of this number and later ones is hidden."""
+        if folder not in self._writers:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self._folder), purge_step=step)
-            self._until_next = 0
-        return self._writer
+            self._writers[folder] = SummaryWriter(str(folder), purge_step=number)
+        return self._writers[folder]
 
 
 class MLflowObserver(Observer):

@@ -75,9 +75,14 @@ def test_progress_of_a_run_that_goes_on_counts_the_time_of_its_own_epochs() -> N
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    read = EventAccumulator(str(folder))
-    read.Reload()
-    return {tag: [(event.step, event.value) for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+    """Every scalar of a log directory, whichever of the folders below it has it."""
+    found = {}
+    for logs in {file.parent for file in folder.rglob("events.*")}:
+        read = EventAccumulator(str(logs))
+        read.Reload()
+        for tag in read.Tags()["scalars"]:
+            found[tag] = [(event.step, event.value) for event in read.Scalars(tag)]
+    return found
 
 
 def test_tensorboard_reads_what_was_told(tmp_path: Path) -> None:
@@ -92,6 +97,28 @@ def test_tensorboard_hides_the_steps_of_a_run_that_began_anew(tmp_path: Path) ->
     tell(TensorBoardObserver(tmp_path), 1, 3)
     tell(TensorBoardObserver(tmp_path), 1, 2)
     assert [number for number, _ in scalars(tmp_path)["valid/macro_f1"]] == [1, 2]
+
+
+def test_tensorboard_hides_what_a_run_repeats_that_goes_on_in_an_earlier_epoch(tmp_path: Path) -> None:
+    tell(TensorBoardObserver(tmp_path), 1, 3)
+    tell(TensorBoardObserver(tmp_path), 2, 4)
+    found = scalars(tmp_path)
+    assert [number for number, _ in found["valid/macro_f1"]] == [1, 2, 3, 4]
+    assert [number for number, _ in found["step/loss"]] == [1, 3]
+
+
+def test_tensorboard_hides_no_steps_of_a_run_that_goes_on_at_the_end_of_an_epoch(tmp_path: Path) -> None:
+    observer = TensorBoardObserver(tmp_path)
+    observer.begins(Untrained(), 4)
+    for number in range(1, 41):
+        observer.on_step(step(number, 1))
+    observer.ends()
+    again = TensorBoardObserver(tmp_path)
+    again.begins(Untrained(), 4)
+    again.on_epoch(epoch(1))
+    again.on_step(step(41, 2))
+    again.ends()
+    assert [number for number, _ in scalars(tmp_path)["step/loss"]] == [1, 11, 21, 31, 41]
 
 
 class FakeMLflow(types.ModuleType):
