@@ -170,12 +170,16 @@ def best_thresholds(scores_NC: NDArray[np.float32], wanted_NC: NDArray[np.bool_]
 
 
 def _best_threshold(scores_N: NDArray[np.float32], wanted_N: NDArray[np.bool_]) -> float:
-    ordered = np.unique(scores_N.astype(np.float64))
-    candidates = [0.5, *((ordered[:-1] + ordered[1:]) / 2)]
+    ordered = np.unique(scores_N)
+    middle = (ordered[:-1] + ordered[1:]) / 2
+    # Between two neighbours of a number format there is nothing: there, the upper one decides.
+    candidates = [0.5, *np.where(middle > ordered[:-1], middle, ordered[1:]).tolist()]
 
-    def quality(threshold: float) -> tuple[float, float]:
-        found_N = scores_N >= threshold
+    def f1_of(threshold: float) -> float:
+        found_N = scores_N >= np.float32(threshold)  # as a server decides
         total = int(found_N.sum() + wanted_N.sum())
-        return (2 * int((found_N & wanted_N).sum()) / total if total else 0.0, -abs(threshold - 0.5))
+        return 2 * int((found_N & wanted_N).sum()) / total if total else 0.0
 
-    return round(float(max(candidates, key=quality)), 6)
+    best = float(max(candidates, key=lambda threshold: (f1_of(threshold), -abs(threshold - 0.5))))
+    shorter = round(best, 6)  # of scores near 0 or 1 it may be on the other side
+    return shorter if f1_of(shorter) == f1_of(best) else best
