@@ -10,7 +10,10 @@ __all__ = ["step_back", "usable_cores"]
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 NICENESS = 10
-"""Of threads that compute: where both want a core, they get about a tenth of what the event loop gets."""
+"""Of threads that compute, above that of the process: where both want a core, they get about a tenth of what the event
+loop gets."""
+
+_MOST = 19
 
 
 def usable_cores(quota_file: Path = _QUOTA) -> int:
@@ -37,4 +40,5 @@ def step_back() -> None:
     too much. On Linux each thread has a niceness of its own; elsewhere this does nothing.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        first = os.getpriority(os.PRIO_PROCESS, os.getpid())  # of the first thread, which may have been started nice
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(first + NICENESS, _MOST))
