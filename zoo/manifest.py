@@ -228,8 +228,8 @@ class Metrics(Record):
     slices: dict[str, SliceMetrics]
 
 
-LOWER_IS_BETTER = frozenset({"mae", "mse", "rmse"})
-"""Metrics that measure an error: a gate's bound on one of them is the highest allowed value."""
+LOWER_IS_BETTER = frozenset({"mae", "mse", "rmse", "ece", "nll"})
+"""Metrics that measure an error, of answers or of how sure they are: a gate's bound is the highest allowed value."""
 
 
 class GateResult(Record):

@@ -22,6 +22,7 @@ _NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
 _CALIBRATED = ("classify", "multilabel", "tag")
 _UNSURE = ("classify", "multilabel", "regress")
 _UNCERTAINTIES = ("none", "laplace", "gp")
+_OF_CERTAINTY = ("ece", "nll", "ood_auroc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,9 @@ class Gate:
 
     Attributes:
         bounds: a metric (``"macro_f1"``), a label's F1 (``"f1.refund"``) or either on a slice
-            (``"negation/macro_f1"``) to its lowest allowed value; for errors (``"mae"``) to its highest.
+            (``"negation/macro_f1"``) to its lowest allowed value; for errors (``"mae"``) to its highest. A head that is
+            calibrated or says how unsure it is may bound that too, over the whole split: ``"ece"`` and ``"nll"`` by
+            their highest value, ``"ood_auroc"`` by its lowest.
     """
 
     bounds: Mapping[str, float] = field(default_factory=dict)
@@ -244,6 +247,16 @@ class Head:
         """Return the metrics that this head can be measured by, each label's F1 included."""
         return (*self.task.metrics, *(f"f1.{label}" for label in self.task.labels))
 
+    def certainty_names(self) -> tuple[str, ...]:
+        """Return the metrics of its certainty that its gate may bound; none if it declares no certainty."""
+        if not self.calibrate and self.uncertainty == "none":
+            return ()
+        return tuple(
+            name
+            for name in _OF_CERTAINTY
+            if not (name == "ece" and self.task.kind == "regress") and not (name == "ood_auroc" and not self.ood)
+        )
+
     def describe(self) -> dict[str, Any]:
         """Return the declaration as JSON, as digests and the build key are taken over it."""
         task: dict[str, Any] = {"kind": self.task.kind, "labels": list(self.task.labels)}
@@ -289,13 +302,30 @@ class Head:
         return {name: value for name, value in declared.items() if value not in (False, "none", "")}
 
     def _check_bound(self, bound: str) -> None:
-        metric = bound.rpartition("/")[2]
-        known = self.metric_names()
+        where, _, metric = bound.rpartition("/")
+        certainty = self.certainty_names()
+        if where and metric in certainty:
+            raise InvalidHead(
+                f"The gate of {self.name!r} bounds {bound!r}; {metric!r} is measured over the whole test split. Bound "
+                f"{metric!r}."
+            )
+        if metric in _OF_CERTAINTY and metric not in certainty:
+            raise InvalidHead(
+                f"The gate of {self.name!r} bounds {metric!r}, which {_needed_for(metric)}; {self.name!r}, a "
+                f"{self.task.kind} head, has none. Declare it, or take the bound out."
+            )
+        known = (*self.metric_names(), *certainty)
         if metric not in known:
             raise InvalidHead(
                 f"The gate of {self.name!r} names the metric {metric!r}; that is not one of a {self.task.kind} head's."
                 f"{did_you_mean(metric, known)}"
             )
+
+
+def _needed_for(metric: str) -> str:
+    if metric == "ood_auroc":
+        return "is of a head with 'ood'"
+    return f"is of {'scores' if metric == 'ece' else 'a head'} with 'calibrate' or 'uncertainty'"
 
 
 def _is_index(value: object) -> bool:

@@ -51,3 +51,32 @@ def test_a_slice_that_the_test_split_lacks_is_a_mistake_in_the_declaration() -> 
         check_gate(head(negations__accuracy=0.1), METRICS)
     with pytest.raises(InvalidHead, match=r"'f1\.good' is not defined on the slice 'negation'"):
         check_gate(bounded({"negation/f1.good": 0.1}), METRICS)
+
+
+def sure(**bounds: float) -> Head:
+    task = Classify(labels=("good", "bad"))
+    return Head(name="mood", team="mood", task=task, calibrate=True, ood="topics", gate=Gate(bounds=bounds))
+
+
+def test_the_bound_on_a_calibration_error_is_an_upper_one_and_on_telling_strangers_apart_a_lower_one() -> None:
+    metrics = Metrics(overall=SliceMetrics(examples=40, values={"ece": 0.08, "nll": 0.5, "ood_auroc": 0.9}), slices={})
+    assert check_gate(sure(ece=0.08, nll=0.6, ood_auroc=0.9), metrics).reached["ece"] == 0.08
+    with pytest.raises(GateMissed) as caught:
+        check_gate(sure(ece=0.07, nll=0.4, ood_auroc=0.95), metrics)
+    for expected in ("ece: found 0.080 on 40 examples, expected at most 0.070", "at most 0.400", "at least 0.950"):
+        assert expected in str(caught.value)
+
+
+def test_a_certainty_is_bounded_where_it_is_declared_and_over_the_whole_split() -> None:
+    with pytest.raises(InvalidHead, match=r"bounds 'ece', which is of scores with 'calibrate' or 'uncertainty'"):
+        head(ece=0.1)
+    with pytest.raises(InvalidHead, match=r"bounds 'short/ece'; 'ece' is measured over the whole test split"):
+        sure(**{"short/ece": 0.1})
+    with pytest.raises(InvalidHead, match=r"bounds 'ood_auroc', which is of a head with 'ood'"):
+        Head(
+            name="u",
+            team="u",
+            task=Regress(low=0, high=1),
+            uncertainty="gp",
+            gate=Gate(bounds={"nll": 1.0, "ood_auroc": 0.9}),
+        )

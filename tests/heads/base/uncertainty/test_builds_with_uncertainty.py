@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hydrazoo.client import Client
 
-from heads.base import Classify, Regress, Tail
+from heads.base import Classify, Gate, Regress, Tail
 from heads.base.building.build import build_head
 from heads.base.building.parity import exported_from
 from heads.base.declaration import Head
@@ -14,6 +14,7 @@ from heads.base.packages import Package
 from tests.support.head_packages import TeamFolder, mood_lines
 from tests.support.serve_command import serving
 from zoo import Zoo
+from zoo.errors import GateMissed
 from zoo.export import ParityBench
 from zoo.manifest import VersionManifest
 from zoo.preprocessing import collate, load_preprocessor
@@ -47,6 +48,14 @@ def test_a_calibrated_head_is_published_with_its_errors_before_and_after(zoo: Zo
     assert calibrated.answer == plain.answer
     assert plain.build_key != calibrated.build_key
     assert calibrated.stages[:2] == plain.stages[:2]
+
+
+def test_a_gate_holds_a_head_to_its_calibration_error(zoo: Zoo, unsure: TeamFolder) -> None:
+    with pytest.raises(GateMissed, match=r"ece: found 0\.\d+ on 20 examples, expected at most 0\.001"):
+        built(zoo, unsure, calibrate=True, gate=Gate(bounds={"ece": 0.001}))
+    assert zoo.heads() == []
+    passed = built(zoo, unsure, calibrate=True, gate=Gate(bounds={"ece": 0.9}))
+    assert passed.gate.reached == {"ece": passed.metrics.overall.values["ece"]}
 
 
 def test_nothing_is_fitted_on_the_test_split(zoo: Zoo, unsure: TeamFolder) -> None:
