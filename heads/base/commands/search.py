@@ -58,17 +58,18 @@ def search(
         found, valid = _search(context, package, phases, trials=trials, seconds=seconds or math.inf, seed=seed)
     path = package.folder / "recipe.toml"
     diff = _difference(path, found)
-    if write and diff:
+    written = write and bool(diff)
+    if written:
         write_recipe(path, found.changes)
     if as_json:
         print_json(
-            {"head": package.head.name, **asdict(found), "valid_examples": valid, "diff": diff, "written": write}
+            {"head": package.head.name, **asdict(found), "valid_examples": valid, "diff": diff, "written": written}
         )
         return
     click.echo(_summary(package, found, valid, trials, phases))
     click.echo(diff or "Today's recipe stands: nothing that was tried is better.")
     if diff:
-        click.echo(f"written to {path}" if write else f"`zoo head search {team} --write` writes it.")
+        click.echo(f"written to {path}" if written else f"`zoo head search {team} --write` writes it.")
 
 
 def _search(

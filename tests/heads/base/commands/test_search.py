@@ -119,6 +119,8 @@ def test_the_best_recipe_is_a_diff_and_is_written_only_when_asked(mood: Mood) ->
     again = mood.search(12)
     assert (again["changes"], again["diff"]) == ({}, "")
     assert again["today"] == found["score"]
+    nothing_new = json.loads(mood.run("head", "search", "mood", "--trials", "12", "--write", "--json"))
+    assert nothing_new["written"] is False
 
 
 def test_mistakes_are_refused_with_a_line(mood: Mood) -> None:
