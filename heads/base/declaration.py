@@ -224,6 +224,9 @@ class Head:
     ood: str = ""
 
     def __post_init__(self) -> None:
+        for key, (kind, example) in _KINDS.items():
+            if not isinstance(value := getattr(self, key), kind):
+                raise InvalidHead(f"{key!r} of a head is {example}; got {value!r}.")
         for what, name in (("name", self.name), ("team", self.team)):
             if not _NAME.match(name):
                 raise InvalidHead(
@@ -322,6 +325,20 @@ class Head:
             )
 
 
+_KINDS: Mapping[str, tuple[Any, str]] = {
+    "name": (str, "a text such as 'mood'"),
+    "team": (str, "a text such as 'mood'"),
+    "task": (Task, "a task such as Classify(labels=('good', 'bad'))"),
+    "backbone": (str, "the name of a backbone in the zoo, such as 'minilm'"),
+    "gate": (Gate, "a gate such as Gate(bounds={'macro_f1': 0.8})"),
+    "parity_tolerance": (int | float, "a number such as 1e-4"),
+    "variant_tolerance": (int | float, "a number such as 0.01"),
+    "calibrate": (bool, "True or False"),
+    "ood": (str, "the name of another team, or ''"),
+}
+"""Of which type what a head declares is; a team's ``head.py`` is checked by nobody else before it runs."""
+
+
 def _needed_for(metric: str) -> str:
     if metric == "ood_auroc":
         return "is of a head with 'ood'"
@@ -338,5 +355,5 @@ def _check_labels(labels: tuple[str, ...], *, least: int) -> None:
     if len(set(labels)) != len(labels):
         raise InvalidHead(f"'labels' names something twice: {', '.join(labels)}.")
     for label in labels:
-        if not label or "/" in label:
+        if not isinstance(label, str) or not label or "/" in label:
             raise InvalidHead(f"A label is a name without '/'; got {label!r}.")

@@ -3,11 +3,12 @@
 import importlib
 import re
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
 
 import heads
+from heads.base import declaration
 from heads.base.declaration import Head
 from heads.base.errors import HeadsError, InvalidHead, UnknownTeam
 from heads.base.recipe import Recipe, read_recipe
@@ -15,6 +16,8 @@ from zoo.labels import Labels, read_labels
 from zoo.suggest import did_you_mean
 
 __all__ = ["Package", "find_teams", "load_package", "new_package"]
+
+_UNKNOWN_KEY = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +76,18 @@ def _import_head(team: str) -> ModuleType:
         ]
         line = error.lineno if isinstance(error, SyntaxError) else next(iter(lines), "?")
         raise InvalidHead(
-            f"heads/{team.replace('-', '_')}/head.py cannot be imported, line {line}: {type(error).__name__}: {error}. "
+            f"heads/{team.replace('-', '_')}/head.py cannot be imported, line {line}: {_explained(error)} "
             f"`python -m {name}` shows the whole traceback."
         ) from error
+
+
+def _explained(error: Exception) -> str:
+    """Return what an error says; of an unknown key of a declaration, also which key is the closest."""
+    unknown = _UNKNOWN_KEY.search(str(error))
+    declared = getattr(declaration, unknown[1], None) if unknown else None
+    if unknown is None or not is_dataclass(declared):
+        return f"{type(error).__name__}: {error}."
+    return f"{unknown[1]} has no {unknown[2]!r}.{did_you_mean(unknown[2], [field.name for field in fields(declared)])}"
 
 
 def new_package(team: str, template: str) -> Path:

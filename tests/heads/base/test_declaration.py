@@ -65,3 +65,26 @@ def test_declaring_and_finding_an_unchanged_build_import_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("name", 3, "'name' of a head is a text such as 'mood'; got 3"),
+        ("backbone", None, "'backbone' of a head is the name of a backbone in the zoo, such as 'minilm'; got None"),
+        ("gate", {"macro_f1": 0.8}, "'gate' of a head is a gate such as Gate"),
+        ("task", "classify", "'task' of a head is a task such as Classify"),
+        ("parity_tolerance", "1e-4", "'parity_tolerance' of a head is a number such as 1e-4; got '1e-4'"),
+        ("calibrate", "yes", "'calibrate' of a head is True or False; got 'yes'"),
+    ],
+)
+def test_what_is_of_another_type_is_refused_in_words(key: str, value: Any, message: str) -> None:
+    with pytest.raises(InvalidHead) as caught:
+        Head(**{"name": "mood", "team": "mood", "task": Classify(labels=("good", "bad")), key: value})
+    assert message in str(caught.value)
+
+
+def test_a_label_that_is_a_number_is_refused() -> None:
+    labels: Any = ("good", 3)
+    with pytest.raises(InvalidHead, match=r"A label is a name without '/'; got 3"):
+        Classify(labels=labels)

@@ -171,7 +171,9 @@ def test_packages_are_found_and_a_wrong_one_is_refused(mood: TeamFolder) -> None
 
 def test_a_head_py_that_does_not_import_is_named_with_its_line(mood: TeamFolder) -> None:
     (mood.path / "head.py").write_text(HEAD_PY.replace("labels=(", "lables=("))
-    with pytest.raises(InvalidHead, match=r"head\.py cannot be imported, line 11: TypeError: .*'lables'"):
+    with pytest.raises(
+        InvalidHead, match=r"head\.py cannot be imported, line 11: Classify has no 'lables'\..* 'labels'"
+    ):
         load_package("mood")
     (mood.path / "head.py").write_text("HEAD = (")
     with pytest.raises(InvalidHead, match=r"head\.py cannot be imported, line 1: SyntaxError"):
