@@ -13,12 +13,13 @@ from heads.base.tails.tail import TailedHead
 from heads.base.tasks.modules import HeadStage
 from heads.base.threads import one_thread
 from heads.base.training import Encoded
+from heads.base.training.scoring import device_of
 from heads.base.uncertainty.calibration import fit_temperature
 from heads.base.uncertainty.gaussian_process import Observed, fit_gaussian_process
 from heads.base.uncertainty.head import UNCERTAINTY, Body, CertainHead, GaussianLayer, last_linear
 from heads.base.uncertainty.laplace import fit_laplace
 from heads.base.uncertainty.metrics import residuals_of
-from heads.base.uncertainty.rows import Reduced, device_of, flat_logits, head_of, reach, rows_of, targets_of
+from heads.base.uncertainty.rows import Reduced, flat_logits, head_of, reach, rows_of, targets_of
 from zoo.manifest import Answer
 
 __all__ = ["naming_uncertainty", "with_certainty"]

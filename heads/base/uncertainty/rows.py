@@ -15,11 +15,11 @@ from heads.base.network import Network
 from heads.base.tails.tail import TailedHead
 from heads.base.tasks.modules import HeadStage
 from heads.base.training import Encoded
+from heads.base.training.scoring import device_of
 from zoo.preprocessing import Row
 
 __all__ = [
     "Reduced",
-    "device_of",
     "flat_logits",
     "head_of",
     "reach",
@@ -40,11 +40,6 @@ def head_of(network: Network) -> HeadStage:
     head = network.head if isinstance(network, TailedHead) else network
     assert isinstance(head, HeadStage)
     return head
-
-
-def device_of(network: Network) -> torch.device:
-    """Return where the weights of a network are."""
-    return next(network.parameters()).device
 
 
 def reach(network: Network, reduced: Reduced) -> Reduced:
