@@ -30,7 +30,7 @@ def make_report(subject: Subject, declared: Head, *, on_section: OnSection = lam
         path = rebuilt_or_why(subject, declared)
         makers: tuple[Callable[[], Section], ...] = (
             lambda: about(subject),
-            lambda: learning(training.history),
+            lambda: learning(training.history, averaged=bool(subject.manifest.recipe.get("swa"))),
             lambda: mistakes(subject),
             lambda: classes(subject),
             lambda: slices(subject),

@@ -13,7 +13,7 @@ from heads.base.runs.history import History
 from zoo.console import moment
 from zoo.manifest import LOWER_IS_BETTER, VersionManifest
 
-__all__ = ["about", "activations", "drawn", "gradients", "learning", "note"]
+__all__ = ["about", "activations", "drawn", "gradients", "learning", "note", "reads"]
 
 _MOST_METRICS = 6
 
@@ -31,8 +31,13 @@ def about(subject: Subject) -> Section:
     return Section(id="about", title="What it is", body=body)
 
 
-def learning(history: History) -> Section:
-    """Return losses, metrics and learning rates over the training."""
+def learning(history: History, *, averaged: bool = False) -> Section:
+    """Return losses, metrics and learning rates over the training.
+
+    Args:
+        history: of the version's run.
+        averaged: whether the weights of several epochs were averaged (``swa``), so that none of them was published.
+    """
     if not history.epochs:
         body = note(
             "There is no history of this version's training: its run's folder is not in this zoo's folder, or was "
@@ -40,7 +45,12 @@ def learning(history: History) -> Section:
         )
         return Section(id="learning", title="Learning curves", body=[body])
     epochs = [epoch["epoch"] for epoch in history.epochs]
-    best = history.best()
+    best = None if averaged else history.best()
+    published = (
+        "the average over the last epochs was published, whichever was best."
+        if averaged
+        else "the weights of the marked epoch are the ones published."
+    )
     mark: dict[str, Any] = {"mark": best["epoch"], "mark_label": f"best: epoch {best['epoch']}"} if best else {}
     losses = {"training": _series(history.epochs, "train_loss"), "valid": _series(history.epochs, "valid_loss")}
     shown = [
@@ -52,7 +62,7 @@ def learning(history: History) -> Section:
         drawn(
             figures.curves(epochs, _metrics(history.epochs), x_label="epoch", y_label="on the valid split", **mark),
             "metrics",
-            "What each epoch reached on the valid split; the weights of the marked epoch are the ones published.",
+            f"What each epoch reached on the valid split; {published}",
         ),
     ]
     rates = _by_layer(history.steps, "learning_rates")
@@ -117,6 +127,23 @@ def gradients(found: Activations | None, history: History) -> Section:
     return Section(id="gradients", title=title, body=[body])
 
 
+def reads(split: str, shown: int, of: int) -> str:
+    """Return what a report was made from, and what that says about its numbers.
+
+    Args:
+        split: the split.
+        shown: how many of its examples are in the report.
+        of: how many it has.
+    """
+    told = f"reads {shown:,} of {of:,} examples of the {split} split; answers come from the exports that are served"
+    if split == "test":
+        return told
+    return (
+        f"{told}. This split chose the epoch, and thresholds and temperature where there are any, so numbers flatter "
+        "a little; --test reads the split that chose nothing, which is logged"
+    )
+
+
 def note(text: str) -> Html:
     """Return a sentence that says why something is not there."""
     return element("p", text, class_="soft")
@@ -172,8 +199,7 @@ def _identity(subject: Subject) -> Iterator[tuple[str, str]]:
     yield "build key", manifest.build_key
     yield "built from", ", ".join(manifest.parents) or "no earlier version"
     yield "libraries", ", ".join(f"{name} {version}" for name, version in sorted(manifest.environment.items()))
-    read = f"{len(subject.judged):,} of {subject.of:,} examples of the {subject.split} split"
-    yield "this report", f"reads {read}; answers come from the exports that are served"
+    yield "this report", reads(subject.split, len(subject.judged), subject.of)
 
 
 def _answer(manifest: VersionManifest) -> str:
