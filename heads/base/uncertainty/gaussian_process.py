@@ -108,8 +108,12 @@ def fit_gaussian_process(
 
 
 def median_distance(features_ND: Tensor) -> Tensor:
-    """Return the median distance between rows, the usual scale of a Gaussian kernel; 1 if there is but one row."""
-    distances = torch.pdist(features_ND[:_MOST_PAIRED])
+    """Return the median distance between rows, the usual scale of a Gaussian kernel; 1 if there is but one row.
+
+    Of many rows, some that are evenly spread are compared: labels are sorted, and the first may all be of one class.
+    """
+    chosen = torch.linspace(0, len(features_ND) - 1, min(_MOST_PAIRED, len(features_ND)), dtype=torch.float64)
+    distances = torch.pdist(features_ND[chosen.round().long()])
     return distances.median().clamp(min=1e-6) if len(distances) else torch.ones((), dtype=torch.float64)
 
 

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from heads.base import Classify, Multilabel, Regress
 from heads.base.declaration import Task
-from heads.base.uncertainty.gaussian_process import GaussianProcessLayer, Observed, _fit, fit_gaussian_process
+from heads.base.uncertainty.gaussian_process import (
+    GaussianProcessLayer,
+    Observed,
+    _fit,
+    fit_gaussian_process,
+    median_distance,
+)
 from heads.base.uncertainty.laplace import mean_field
 
 MOOD = Classify(labels=("good", "bad"))
@@ -91,6 +97,13 @@ def test_labels_and_values_are_learnt_too(task: Task, targets: object) -> None:
     layer = fit_gaussian_process(train, valid, task, noise=0.05, seed=0, count=128)
     found = layer(valid.features)[0].sigmoid()
     assert (found - valid.targets).abs().mean() < 0.2
+
+
+def test_the_scale_of_the_kernel_is_that_of_all_rows_and_not_of_the_first() -> None:
+    """Labels are sorted by id, and ids often begin with the name of a class."""
+    sorted_ND = torch.randn(1800, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sorted_ND[:, 0] += 100.0 * (torch.arange(1800) // 600)
+    assert 90 < median_distance(sorted_ND) < 110
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
