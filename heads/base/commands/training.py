@@ -9,6 +9,7 @@ import click
 
 from heads.base.building.build import Build, build_head
 from heads.base.commands.bar import shown_phases
+from heads.base.commands.stopping import Stopped, stopping
 from heads.base.packages import Package
 from heads.base.runs.watching import Watch, watch_in
 from zoo import Zoo
@@ -27,6 +28,7 @@ class _Outcome:
     build: Build | None
     manifest: VersionManifest | None
     error: str
+    stopped: bool = False
 
 
 def train_packages(
@@ -36,11 +38,12 @@ def train_packages(
 
     Raises:
         DomainFailure: a package could not be built.
+        Stopped: by Ctrl-C.
     """
     settings = settings_of(context)
     watch = watch_in(settings.zoo, mlflow_uri=settings.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI", ""))
     with open_zoo(context) as zoo:
-        outcomes = list(_outcomes(zoo, packages, promote_to, force, as_json, watch))
+        outcomes = list(_outcomes(zoo, settings.zoo, packages, promote_to, force, as_json, watch))
     if as_json:
         print_json([_as_json(outcome) for outcome in outcomes])
     elif any(outcome.build for outcome in outcomes):
@@ -50,19 +53,32 @@ def train_packages(
             for note in build.notes:
                 click.echo(f"{build.version}: {note}")
     if errors := [outcome.error for outcome in outcomes if outcome.error]:
-        raise DomainFailure("\n".join(errors))
+        raise (Stopped if outcomes[-1].stopped else DomainFailure)("\n".join(errors))
 
 
 def _outcomes(
-    zoo: Zoo, packages: Sequence[Package], promote_to: Sequence[str], force: bool, as_json: bool, watch: Watch
+    zoo: Zoo,
+    zoo_folder: str,
+    packages: Sequence[Package],
+    promote_to: Sequence[str],
+    force: bool,
+    as_json: bool,
+    watch: Watch,
 ) -> Iterator[_Outcome]:
     by = author()
     for package in packages:
         name = package.head.name
         try:
-            with domain_errors(), shown_phases(name, hidden=as_json) as phases:
+            with (
+                domain_errors(),
+                stopping(zoo, zoo_folder, name),
+                shown_phases(name, hidden=as_json) as phases,
+            ):
                 build = build_head(zoo, package, by=by, promote_to=promote_to, force=force, phases=phases, watch=watch)
                 yield _Outcome(package, build, zoo.manifest(build.version), "")
+        except Stopped as stopped:
+            yield _Outcome(package, None, None, stopped.message, stopped=True)
+            return
         except DomainFailure as failure:
             yield _Outcome(package, None, None, failure.message)
 

@@ -1,9 +1,14 @@
 """``zoo backbone``, ``zoo head`` and a team's own script, as a person runs them."""
 
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -205,3 +210,40 @@ def test_head_ls_lists_every_package_with_its_task(mood: TeamFolder) -> None:
         "pii": "tag",
     }.items()
     assert "multilabel" in zoo_command("head", "ls").stdout
+
+
+def interrupt_once_there_is(pattern: str, folder: Path) -> None:
+    """Press Ctrl-C, from another thread, when a file turns up."""
+
+    def wait() -> None:
+        while not list(folder.glob(pattern)):
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def test_ctrl_c_says_that_nothing_was_published_and_from_which_step_the_same_command_goes_on(
+    mood: TeamFolder, zoo_folder: Path
+) -> None:
+    mood.write_recipe("epochs = 150\npatience = 150\nlearning_rate = 0.003\nbatch_size = 4\n")
+    interrupt_once_there_is("runs/mood/*/checkpoint/*.safetensors", zoo_folder)
+    stopped = zoo_command("head", "train", "mood", "intent", "--zoo", zoo_folder)
+    assert stopped.exit_code == 130
+    step = re.fullmatch(
+        r"error: 'mood' was stopped\. Nothing of it was published\. The same command goes on from step ([\d,]+)\.",
+        stopped.stderr.strip(),
+    )
+    assert step, stopped.stderr
+    assert int(step[1].replace(",", "")) % 200 == 0
+    assert zoo_command("verify", "--zoo", zoo_folder).exit_code == 0
+    done = json.loads(zoo_command("head", "train", "mood", "--zoo", zoo_folder, "--json").stdout)
+    assert done[0]["version"] == "mood@1"
+
+
+def test_ctrl_c_before_the_first_checkpoint_says_that_training_begins_anew(mood: TeamFolder, zoo_folder: Path) -> None:
+    interrupt_once_there_is("runs/mood/*/run.json", zoo_folder)
+    stopped = zoo_command("head", "train", "mood", "--zoo", zoo_folder)
+    assert (stopped.exit_code, stopped.stdout) == (130, "")
+    assert "Nothing of it was published; its features are kept." in stopped.stderr
+    assert "trains it from the beginning" in stopped.stderr
