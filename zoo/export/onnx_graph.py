@@ -1,5 +1,8 @@
 """Stage to ONNX: one file's bytes, with the declared names and axes and nothing of the machine that made it."""
 
+import contextlib
+import functools
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +52,7 @@ def to_onnx(stage: DeclaredModule, example: Sequence[Tensor], outputs: Sequence[
 
 def _translate(stage: DeclaredModule, example: tuple[Tensor, ...], outputs: Sequence[str]) -> onnx_ir.Model:
     assert isinstance(stage, nn.Module)
+    _list_operators_once()
     axes = tuple(dict.fromkeys(dynamic_axes(each), torch.export.Dim.DYNAMIC) for each in stage.inputs)
     try:
         with torch.no_grad():
@@ -70,6 +74,18 @@ def _translate(stage: DeclaredModule, example: tuple[Tensor, ...], outputs: Sequ
         ) from error
     assert onnx_program is not None
     return onnx_program.model
+
+
+@functools.cache
+def _list_operators_once() -> None:
+    """Have the exporter keep its list of operators.
+
+    It reads the sources of a thousand of them at every export, and that is half of what a head's export takes. The
+    list is the same all through a process; where torch calls it otherwise, exports are as slow as they were.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        library = importlib.import_module("torch.onnx._internal._lazy_import").onnxscript_apis
+        library.get_torchlib_ops = functools.cache(library.get_torchlib_ops)
 
 
 def _name_axes(stage: DeclaredModule, model: onnx_ir.Model) -> None:

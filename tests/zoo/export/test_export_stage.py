@@ -1,3 +1,4 @@
+import importlib
 import json
 import subprocess
 import sys
@@ -131,6 +132,11 @@ print(json.dumps([sorted(stage.blobs) for stage in export_path(path, example=BOD
 def test_same_stage_exported_in_another_process_gives_the_same_bytes(exported: list[ExportedStage]) -> None:
     again = subprocess.run([sys.executable, "-c", EXPORT_AGAIN], capture_output=True, text=True, check=True)
     assert json.loads(again.stdout) == [sorted(exported[0].blobs)]
+
+
+def test_exporter_lists_its_operators_once_a_process(exported: list[ExportedStage]) -> None:
+    listed = importlib.import_module("torch.onnx._internal._lazy_import").onnxscript_apis.get_torchlib_ops.cache_info()
+    assert (listed.misses, listed.hits > 0) == (1, True)
 
 
 def test_export_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
