@@ -8,7 +8,9 @@ import click
 
 from heads.base.building.phases import Phases
 from heads.base.commands.bar import shown_phases
+from heads.base.declaration import Segment, Tag
 from heads.base.packages import Package, load_package
+from heads.base.tasks.masks import open_masks
 from heads.base.testing.findings import Finding
 from heads.base.testing.labels import all_examples, examine_labels
 from zoo import Zoo
@@ -77,16 +79,20 @@ def _with_torch(zoo: Zoo, package: Package, labels: Labels, near: float, strict:
     with phases.phase("load torch"):
         from heads.base.testing.neighbours import duplicates, near_duplicates
         from heads.base.testing.suspicious import suspicious_labels
-        from heads.base.testing.vectors import place
+        from heads.base.testing.suspicious_parts import suspicious_parts
+        from heads.base.testing.vectors import place, place_parts
     placed = place(zoo, package, all_examples(labels), phases)
-    training = labels.for_training()
-    learned = place(zoo, package, (*training.train, *training.valid), phases)
+    head = package.head
+    training = open_masks(zoo, head, labels, zoo.backbone(head.backbone).manifest.preprocessing).for_training()
+    learned = (*training.train, *training.valid)
+    found = [*duplicates(placed), *near_duplicates(placed, above=near, severity="error" if strict else "warning")]
+    if isinstance(head.task, Tag | Segment):
+        parts = place_parts(zoo, package, learned, phases)
+        with phases.phase("suspicious labels"):
+            return [*found, *suspicious_parts(head.task, parts)]
+    whole = place(zoo, package, learned, phases)
     with phases.phase("suspicious labels"):
-        return [
-            *duplicates(placed),
-            *near_duplicates(placed, above=near, severity="error" if strict else "warning"),
-            *suspicious_labels(package.head.task, learned),
-        ]
+        return [*found, *suspicious_labels(head.task, whole)]
 
 
 def _print(found: Mapping[str, Sequence[Finding]]) -> None:

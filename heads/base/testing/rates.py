@@ -1,11 +1,10 @@
 """A rate with how sure it is: so many held, of so many."""
 
-import math
 from dataclasses import dataclass
 
-__all__ = ["Rate"]
+from heads.base.inspect.statistics import wilson
 
-_Z = 1.959964  # the normal distribution has 95 % of its mass within so many standard deviations
+__all__ = ["Rate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +35,8 @@ class Rate:
         >>> round(low, 3), round(high, 3)
         (0.722, 1.0)
         """
-        n, p, z2 = self.of, self.share, _Z**2
-        middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-        half = _Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-        return max(0.0, middle - half), min(1.0, middle + half)
+        found = wilson(self.held, self.of)
+        return found.low, found.high
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -1,4 +1,7 @@
-"""Labels that are probably wrong, by confident learning (Northcutt, Jiang & Chuang 2021), and values far off.
+"""Labels that are probably wrong: by confident learning (Northcutt, Jiang & Chuang 2021), and by who lies far off.
+
+Classes and labels are judged by the confident joint, values by their robust z-score (Iglewicz & Hoaglin 1993), and
+labels of vectors by their nearest neighbours (Wilson 1972). ``suspicious_parts`` has those of tokens and of pixels.
 
 Every example of the train and valid splits is judged by a linear head on frozen features that was fitted without it.
 The test split is left out: looking for its wrong labels with a model is reading it.
@@ -9,13 +12,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.base.declaration import Classify, Multilabel, Regress, Task
+from heads.base.declaration import Classify, Embed, Multilabel, Regress, Task
 from heads.base.testing.findings import Finding
 from heads.base.testing.tables import shown
 from heads.base.testing.vectors import Placed
 from zoo.labels import Example
 
-__all__ = ["confident_errors", "out_of_sample", "standardised", "suspicious_labels"]
+__all__ = [
+    "confident_errors",
+    "each_fold",
+    "out_of_sample",
+    "standardised",
+    "suspicious",
+    "suspicious_labels",
+]
 
 _FOLDS = 5
 _LOSS_WEIGHT = 10.0
@@ -23,13 +33,16 @@ _LOSS_WEIGHT = 10.0
 _FAR = 4.0
 """A value is far off from so many robust standard deviations on; of normal errors, 1 of 16,000 is."""
 _LEAST_FOLD_EXAMPLES = 2
+_NEIGHBOURS = 5
+_AGREEING = 3
+"""Of the nearest neighbours, how many agree in another label before an example's own is suspicious: most of them."""
 
 
 def suspicious_labels(task: Task, placed: Placed, *, seed: int = 0) -> list[Finding]:
     """Return the examples whose label is probably wrong, the least likely first.
 
     Args:
-        task: of the head; pieces of texts, vectors and masks are not judged.
+        task: of the head; pieces of texts and masks have their own way.
         placed: train and valid examples with their features.
         seed: of the folds.
     """
@@ -46,6 +59,8 @@ def suspicious_labels(task: Task, placed: Placed, *, seed: int = 0) -> list[Find
         return found
     if isinstance(task, Regress):
         return _far_off(examples, vectors_ND, seed)
+    if isinstance(task, Embed):
+        return _among_strangers(examples, placed.vectors)
     return []
 
 
@@ -75,7 +90,12 @@ def confident_errors(scores_NC: NDArray[np.float64], given_N: NDArray[np.int64])
 
 
 def out_of_sample(
-    vectors_ND: NDArray[np.float64], given_N: NDArray[np.int64], *, seed: int, loss_weight: float = _LOSS_WEIGHT
+    vectors_ND: NDArray[np.floating],
+    given_N: NDArray[np.int64],
+    *,
+    seed: int,
+    loss_weight: float = _LOSS_WEIGHT,
+    groups_N: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """Return (N, C) probabilities, each by a softmax regression that was fitted without the fold of the example.
 
@@ -84,24 +104,35 @@ def out_of_sample(
         given_N: the labels, as indices of classes.
         seed: of the folds.
         loss_weight: how much the mean loss weighs against half the squared weights.
+        groups_N: numbers from 0 on, of what must not be in two folds: the example of each token. Each row, if None.
     """
     from sklearn.linear_model import LogisticRegression
 
     classes = int(given_N.max()) + 1
     scores_NC = np.full((len(given_N), classes), 1.0 / classes)
 
-    def fit(train: NDArray[np.int64], held: NDArray[np.int64]) -> None:
+    groups = np.arange(len(given_N)) if groups_N is None else groups_N
+
+    def fit(shown: NDArray[np.int64], hidden: NDArray[np.int64]) -> None:
+        train, held = np.flatnonzero(np.isin(groups, shown)), np.flatnonzero(np.isin(groups, hidden))
         known = np.unique(given_N[train])
         if len(known) > 1:
             model = LogisticRegression(C=loss_weight / len(train), max_iter=1000).fit(vectors_ND[train], given_N[train])
             scores_NC[held] = 0  # of a class that it was not shown
             scores_NC[np.ix_(held, known)] = model.predict_proba(vectors_ND[held])
 
-    _each_fold(len(given_N), seed, fit)
+    each_fold(int(groups.max()) + 1, seed, fit)
     return scores_NC
 
 
-def _each_fold(count: int, seed: int, fit: Callable[[NDArray[np.int64], NDArray[np.int64]], None]) -> None:
+def each_fold(count: int, seed: int, fit: Callable[[NDArray[np.int64], NDArray[np.int64]], None]) -> None:
+    """Call ``fit`` with the numbers below ``count`` that are shown and those that are hidden, each hidden once.
+
+    Args:
+        count: how many there are; too few make fewer folds.
+        seed: of the folds.
+        fit: what learns from the first and judges the second.
+    """
     order = np.random.default_rng(seed).permutation(count)
     folds = min(_FOLDS, count // _LEAST_FOLD_EXAMPLES)
     for fold in range(folds):
@@ -115,7 +146,7 @@ def _wrong_classes(
     if len(np.unique(given_N)) == 1:
         return []
     return [
-        _suspicious(
+        suspicious(
             examples[row],
             f"is labelled {names[given_N[row]]!r} (probability {scores_NC[row, given_N[row]]:.2f}) and looks like "
             f"{names[likelier]!r} ({scores_NC[row, likelier]:.2f})",
@@ -125,7 +156,10 @@ def _wrong_classes(
 
 
 def _far_off(examples: Sequence[Example], vectors_ND: NDArray[np.float64], seed: int) -> list[Finding]:
-    """Find values further from a ridge regression that never saw them than robust standard deviations explain."""
+    """Find values further from a ridge regression that never saw them than robust standard deviations explain.
+
+    The modified z-score of Iglewicz & Hoaglin (1993), with 0 in the place of the median error.
+    """
     values_N = np.array([float(str(example.target)) for example in examples])
     found_N = np.zeros_like(values_N)
 
@@ -135,16 +169,44 @@ def _far_off(examples: Sequence[Example], vectors_ND: NDArray[np.float64], seed:
         weights_D = vectors_ND[train].T @ np.linalg.solve(gram_NN, values_N[train] - mean)
         found_N[held] = vectors_ND[held] @ weights_D + mean
 
-    _each_fold(len(values_N), seed, fit)
+    each_fold(len(values_N), seed, fit)
     error_N = np.abs(values_N - found_N)
     spread = 1.4826 * float(np.median(error_N))  # of normal errors, the standard deviation
     rows = [int(row) for row in np.argsort(-error_N) if error_N[row] > _FAR * spread]
     return [
-        _suspicious(examples[row], f"has the value {values_N[row]:g} and looks like {found_N[row]:.1f}") for row in rows
+        suspicious(examples[row], f"has the value {values_N[row]:g} and looks like {found_N[row]:.1f}") for row in rows
     ]
 
 
-def _suspicious(example: Example, said: str) -> Finding:
+def _among_strangers(examples: Sequence[Example], vectors_ND: NDArray[np.float64]) -> list[Finding]:
+    """Find examples none of whose nearest neighbours has their label, while most of these agree in another one.
+
+    The edited nearest neighbour rule (Wilson 1972), made stricter. No example is its own neighbour, and nothing is
+    fitted, so that each is judged by the others alone. One of a label has no neighbour of it, and is left out.
+    """
+    units_ND = vectors_ND / np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), 1e-12)
+    labels = np.array([str(example.target) for example in examples])
+    found: list[tuple[int, float, int, str]] = []
+    for row in range(len(examples)):
+        cosine_N = units_ND @ units_ND[row]
+        cosine_N[row] = -np.inf
+        near = np.argsort(-cosine_N, kind="stable")[: min(_NEIGHBOURS, len(examples) - 1)]
+        names, counts = np.unique(labels[near], return_counts=True)
+        most = int(counts.argmax())
+        if labels[row] not in names and counts[most] >= _AGREEING and (labels == labels[row]).sum() > 1:
+            found.append((-int(counts[most]), -float(cosine_N[near[0]]), row, str(names[most])))
+    return [
+        suspicious(
+            examples[row],
+            f"is labelled {str(labels[row])!r}, which none of its {_NEIGHBOURS} nearest neighbours is; {-agreeing} of "
+            f"them are {name!r}",
+        )
+        for agreeing, _, row, name in sorted(found)
+    ]
+
+
+def suspicious(example: Example, said: str) -> Finding:
+    """Return the finding that an example's label wants to be looked at, and why."""
     return Finding(
         severity="warning",
         kind="suspicious label",

@@ -1,5 +1,6 @@
-"""One vector for each example: the cached features of the frozen backbone, averaged. Imports torch."""
+"""The cached features of the frozen backbone: one vector for each example, or one for each part. Imports torch."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,10 @@ from heads.base.packages import Package
 from heads.base.threads import one_thread, workers
 from zoo import Zoo
 from zoo.labels import Example
+from zoo.preprocessing import Row
 from zoo.preprocessing.row import digest_tensors
 
-__all__ = ["Placed", "place"]
+__all__ = ["Parts", "Placed", "place", "place_parts"]
 
 _CHANNELS = "CD"
 """The axes of a feature that are kept; it is averaged over the others, those of tokens and of pixels."""
@@ -39,6 +41,21 @@ class Placed:
     vectors: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Examples as a head could tell their parts apart: the tokens of texts, or the cells of images.
+
+    Attributes:
+        examples: N of them.
+        offsets: of each example, where its tokens begin and end in its text; empty for images.
+        vectors: of each example, (T, D) float32 for its tokens or (H, W, D) for its cells.
+    """
+
+    examples: tuple[Example, ...]
+    offsets: tuple[tuple[tuple[int, int], ...], ...]
+    vectors: tuple[NDArray[np.float32], ...]
+
+
 def place(zoo: Zoo, package: Package, examples: Sequence[Example], phases: Phases) -> Placed:
     """Compute the features of examples after the stage that a head is attached to, or take them from the cache.
 
@@ -52,6 +69,29 @@ def place(zoo: Zoo, package: Package, examples: Sequence[Example], phases: Phase
         NotFound: the backbone is not in the zoo.
         InvalidLabels: preprocessing refuses an input, or an image is not in the zoo.
     """
+    rows, name, arrays = _features(zoo, package, examples, phases)
+    vectors_ND = np.stack([_averaged(array, name) for array in arrays])
+    return Placed(
+        examples=tuple(examples),
+        digests=tuple(digest_tensors(row.tensors) for row in rows),
+        vectors=vectors_ND - vectors_ND.mean(0),
+    )
+
+
+def place_parts(zoo: Zoo, package: Package, examples: Sequence[Example], phases: Phases) -> Parts:
+    """Compute the features of the parts of examples, or take them from the cache; arguments and errors as ``place``."""
+    rows, name, arrays = _features(zoo, package, examples, phases)
+    return Parts(
+        examples=tuple(examples),
+        offsets=tuple(row.offsets for row in rows),
+        vectors=tuple(_in_parts(array, name, row) for array, row in zip(arrays, rows, strict=True)),
+    )
+
+
+def _features(
+    zoo: Zoo, package: Package, examples: Sequence[Example], phases: Phases
+) -> tuple[list[Row], str, list[NDArray[Any]]]:
+    """Return the rows of examples, and the name and the values of the last feature that a head can read."""
     ingredients = gather(zoo, package)
     bench = Bench(zoo, ingredients, phases)
     stages = [zoo.stage(stage.digest) for stage in ingredients.backbone.manifest.stages]
@@ -67,12 +107,17 @@ def place(zoo: Zoo, package: Package, examples: Sequence[Example], phases: Phase
             on_rows=phases.at,
         )
     last = bench.attached[-1].outputs[-1]
-    vectors_ND = np.stack([_averaged(each[last.name], last.name) for each in features])
-    return Placed(
-        examples=tuple(examples),
-        digests=tuple(digest_tensors(row.tensors) for row in rows),
-        vectors=vectors_ND - vectors_ND.mean(0),
-    )
+    return rows, last.name, [each[last.name] for each in features]
+
+
+def _in_parts(array: NDArray[Any], name: str, row: Row) -> NDArray[np.float32]:
+    """Return (T, D) of a text; (H, W, D) of an image, whose patches come after a few tokens that stand for no place."""
+    if name.endswith("CHW"):
+        return np.asarray(array.transpose(1, 2, 0), np.float32)
+    if row.offsets:
+        return np.asarray(array, np.float32)
+    side = math.isqrt(len(array))
+    return np.asarray(array[-(side**2) :].reshape(side, side, -1), np.float32)
 
 
 def _averaged(array: NDArray[Any], name: str) -> NDArray[np.float64]:

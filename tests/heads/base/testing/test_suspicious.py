@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heads.base import Classify, Multilabel, Regress, Tag
+from heads.base import Classify, Embed, Multilabel, Regress, Tag
 from heads.base.testing.suspicious import confident_errors, out_of_sample, suspicious_labels
 from heads.base.testing.vectors import Placed
 from zoo.labels import Example, Target
@@ -44,6 +44,20 @@ def test_a_value_far_from_what_its_features_say_is_found() -> None:
     found = suspicious_labels(Regress(low=0, high=10), placed("value", targets))
     assert found[0].ids == ("x-030",)
     assert found[0].text.startswith("x-030 (train) 'text 30' has the value 9.5 and looks like 2.")
+
+
+def test_a_label_that_none_of_its_neighbours_has_is_found_where_they_agree_in_another() -> None:
+    labels = ["abc"[c] for c in CLASSES]
+    labels[7] = "c"
+    labels[60] = "alone"
+    found = suspicious_labels(Embed(dim=4), placed("label", list(labels)))
+    assert [each.ids for each in found] == [("x-007",)], "one of a label cannot have a neighbour of it"
+    assert "is labelled 'c', which none of its 5 nearest neighbours is; 5 of them are 'b'" in found[0].text
+
+
+def test_neighbours_that_do_not_agree_say_nothing() -> None:
+    labels: list[Target] = [f"l{number // 2}" for number in range(120)]
+    assert suspicious_labels(Embed(dim=4), placed("label", labels)) == []
 
 
 def test_labels_of_one_class_alone_and_tasks_without_classes_are_not_judged() -> None:
@@ -91,6 +105,17 @@ def test_what_is_listed_is_less_likely_labelled_right_than_as_the_other_class(cl
 
 def test_sure_and_right_scores_have_nothing_suspicious() -> None:
     assert confident_errors(np.eye(3)[CLASSES], CLASSES) == []
+
+
+def test_no_part_is_judged_by_a_head_that_learned_from_another_part_of_its_example() -> None:
+    """Features that say which example it is, and no more, tell nothing of its label."""
+    groups_N = np.repeat(np.arange(30), 4)
+    labels_N = np.repeat(CHANCE.integers(0, 2, 30), 4)
+    vectors_ND = np.eye(30)[groups_N]
+    apart = out_of_sample(vectors_ND, labels_N, seed=0, loss_weight=1000, groups_N=groups_N)
+    together = out_of_sample(vectors_ND, labels_N, seed=0, loss_weight=1000)
+    assert (together.argmax(1) == labels_N).mean() > 0.9
+    assert (apart.argmax(1) == labels_N).mean() < 0.75
 
 
 @pytest.mark.parametrize("seed", [0, 1])
