@@ -1,5 +1,7 @@
 """``zoo head``: fine-tune and publish heads, and list the head packages."""
 
+from typing import Any
+
 import click
 
 from heads.base.commands.check import check
@@ -58,8 +60,23 @@ def ls(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [(each["team"], each["name"], each["task"]["kind"], each["backbone"], each["attach"]) for each in found]
-    print_table(("team", "head", "task", "backbone", "after stage"), rows)
+    rows = [
+        (each["team"], each["name"], each["task"]["kind"], each["backbone"], each["attach"], _trained(each.get("tail")))
+        for each in found
+    ]
+    print_table(("team", "head", "task", "backbone", "after stage", "trains"), rows)
+
+
+def _trained(tail: dict[str, Any] | None) -> str:
+    """Return what a head trains, for people.
+
+    >>> _trained({"blocks": 2, "how": "lora", "rank": 8, "alpha": 16.0}), _trained(None)
+    ('LoRA of rank 8 on the last 2 blocks', 'the head alone')
+    """
+    if tail is None:
+        return "the head alone"
+    blocks = {"all": "all blocks", 1: "the last block"}.get(tail["blocks"], f"the last {tail['blocks']} blocks")
+    return f"LoRA of rank {tail['rank']} on {blocks}" if tail["how"] == "lora" else blocks
 
 
 @head.command()

@@ -20,6 +20,7 @@ import heads
 from heads.base.errors import InvalidHead, UnknownTeam
 from heads.base.packages import find_teams, load_package, new_package
 from tests.support.head_packages import TeamFolder, mood_lines
+from tests.support.tiny_models import write_text_model
 from zoo import Zoo
 from zoo.commands import main
 
@@ -82,19 +83,21 @@ def test_another_cut_is_another_backbone_version_that_shares_no_name(tiny_model:
         assert len(zoo.backbone("tiny").manifest.stages) == 1
 
 
-def test_adding_again_heals_what_is_lost_and_by_force_what_is_damaged(tiny_model: Path, zoo_folder: Path) -> None:
-    arguments = ("backbone", "add", f"hf:{tiny_model}", "--name", "tiny", "--split", "2", "--zoo", zoo_folder, "--json")
-    with Zoo.open(zoo_folder) as zoo:
-        stage = zoo.stage(zoo.backbone("tiny").manifest.stages[0].digest)
-    file = zoo_folder / "blobs" / stage.artifacts["onnx"].blob[:2] / stage.artifacts["onnx"].blob
+def test_adding_again_heals_what_is_lost_and_by_force_what_is_damaged(tmp_path: Path) -> None:
+    model, folder = write_text_model(tmp_path / "model", num_hidden_layers=1), tmp_path / "zoo"
+    arguments = ("backbone", "add", f"hf:{model}", "--name", "small", "--zoo", folder, "--json")
+    assert json.loads(zoo_command(*arguments).stdout)["status"] == "added"
+    with Zoo.open(folder) as zoo:
+        stage = zoo.stage(zoo.backbone("small").manifest.stages[0].digest)
+    file = folder / "blobs" / stage.artifacts["onnx"].blob[:2] / stage.artifacts["onnx"].blob
     file.unlink()
     assert json.loads(zoo_command(*arguments).stdout)["status"] == "added"
     file.write_bytes(b"damaged")
     assert json.loads(zoo_command(*arguments).stdout)["status"] == "unchanged"
-    assert "--force" in zoo_command("verify", "--zoo", zoo_folder).stdout
+    assert "--force" in zoo_command("verify", "--zoo", folder).stdout
     healed = json.loads(zoo_command(*arguments, "--force").stdout)
-    assert (healed["status"], healed["backbone"]) == ("added", "tiny@1")
-    assert zoo_command("verify", "--zoo", zoo_folder).exit_code == 0
+    assert (healed["status"], healed["backbone"]) == ("added", "small@1")
+    assert zoo_command("verify", "--zoo", folder).exit_code == 0
 
 
 def test_adding_again_imports_no_torch(tiny_model: Path, zoo_folder: Path) -> None:
@@ -210,6 +213,22 @@ def test_head_ls_lists_every_package_with_its_task(mood: TeamFolder) -> None:
         "pii": "tag",
     }.items()
     assert "multilabel" in zoo_command("head", "ls").stdout
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        ("None", "the head alone"),
+        ("Tail(blocks=1)", "the last block"),
+        ("Tail(blocks='all')", "all blocks"),
+        ("Tail(blocks=2, how='lora', rank=4)", "LoRA of rank 4 on the last 2 blocks"),
+    ],
+)
+def test_head_ls_says_what_each_trains(mood: TeamFolder, tail: str, said: str) -> None:
+    declared = HEAD_PY.replace("import Classify, Gate, Head", "import Classify, Gate, Head, Tail")
+    (mood.path / "head.py").write_text(declared.replace('    backbone="tiny",', f'    backbone="tiny", tail={tail},'))
+    (line,) = [line for line in zoo_command("head", "ls").stdout.splitlines() if line.startswith("mood")]
+    assert line.rstrip().endswith(said)
 
 
 def interrupt_once_there_is(pattern: str, folder: Path) -> None:
