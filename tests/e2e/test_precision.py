@@ -1,29 +1,25 @@
 """MiniLM in int8 and a sample head on it, by the commands that a person types; served in the precision asked for."""
 
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hydrazoo.client import Client
 
-from tests.support.sample_zoo import TorchHead, texts_of_head
+from tests.support.sample_zoo import TorchHead, add_minilm, texts_of_head, zoo_command
 from tests.support.serve_command import serving
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def zoo_in_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def zoo_in_int8(sample_zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zoo of its own, but for the features: they are of fp32, and those that the sample heads were trained on."""
     folder = tmp_path_factory.mktemp("int8") / "zoo"
-    command = str(Path(sys.executable).with_name("zoo"))
-    for words in (
-        ("backbone", "add", "minilm", "--precision", "int8"),
-        ("head", "train", "intent", "--promote", "prod"),
-    ):
-        done = subprocess.run([command, *words, "--zoo", str(folder)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"zoo {' '.join(words)} failed:\n{done.stdout}{done.stderr}"
+    add_minilm(folder, "--precision", "int8")
+    shutil.copy(sample_zoo / "features.sqlite", folder)
+    zoo_command(folder, "head", "train", "intent", "--promote", "prod")
     return folder
 
 

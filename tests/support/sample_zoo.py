@@ -1,27 +1,33 @@
 """The sample heads on MiniLM: built by the commands that a team types, and rebuilt in torch to compare with."""
 
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
-__all__ = ["SAMPLE_HEADS", "TorchHead", "build_sample_zoo", "texts_of_head"]
+from zoo.commands import main
+
+__all__ = ["SAMPLE_HEADS", "TorchHead", "add_minilm", "texts_of_head", "train_sample_heads", "zoo_command"]
 
 SAMPLE_HEADS = ("intent", "pii", "topics", "urgency")
 
 
-def build_sample_zoo(folder: Path) -> None:
-    """Add MiniLM, and train and promote the four heads: about a minute on two cores."""
-    zoo = str(Path(sys.executable).with_name("zoo"))
-    for words in (
-        ("backbone", "add", "minilm"),
-        ("head", "train", *SAMPLE_HEADS, "--promote", "prod"),
-    ):
-        done = subprocess.run([zoo, *words, "--zoo", str(folder)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"zoo {' '.join(words)} failed:\n{done.stdout}{done.stderr}"
+def zoo_command(folder: Path, *words: str) -> None:
+    """Run a command of ``zoo`` in this process, which has loaded torch already, on the zoo in a folder."""
+    done = CliRunner().invoke(main, [*words, "--zoo", str(folder)])
+    assert done.exit_code == 0, f"zoo {' '.join(words)} failed:\n{done.output}"
+
+
+def add_minilm(folder: Path, *options: str) -> None:
+    """Add MiniLM to a zoo."""
+    zoo_command(folder, "backbone", "add", "minilm", *options)
+
+
+def train_sample_heads(folder: Path) -> None:
+    """Train and promote the four heads: most of a minute on two cores."""
+    zoo_command(folder, "head", "train", *SAMPLE_HEADS, "--promote", "prod")
 
 
 def texts_of_head(head: str, split: str, count: int) -> list[str]:

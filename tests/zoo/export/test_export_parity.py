@@ -147,6 +147,7 @@ def check_body(backbone: LoadedBackbone, batches: list[Arrays]) -> None:
 @pytest.mark.parametrize(
     ("family", "layers"),
     [
+        ("bert", "num_hidden_layers"),
         ("distilbert", "n_layers"),
         ("electra", "num_hidden_layers"),
         ("mpnet", "num_hidden_layers"),
@@ -164,7 +165,3 @@ def test_image_families_export_as_they_compute(kind: str, tmp_path: Path) -> Non
     folder = write_image_model(tmp_path / "model", kind)
     images = [{"images_NCHW": np.random.default_rng(n).normal(size=(n, 3, 32, 32)).astype("f4")} for n in (1, 3, 17)]
     check_body(load_backbone(f"timm:{folder}", split=(0,)), images)
-
-
-def test_minilm_exports_as_it_computes() -> None:
-    check_body(load_backbone("minilm", split=(3,)), ragged_batches(words=30000))
