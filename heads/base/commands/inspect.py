@@ -41,7 +41,7 @@ def inspect(
         version = zoo.resolve(f"{head}{selector}").version
         package = load_package(zoo.manifest(version).team)
         with phases.phase("load torch"):
-            from heads.base.inspect.collect import collect
+            from heads.base.inspect.collect import collect, labels_of
             from heads.base.inspect.report import make_report, write_report
             from heads.base.readings import read_test_split
         test = None
@@ -50,7 +50,7 @@ def inspect(
             test = read_test_split(
                 zoo,
                 head,
-                package.labels(),
+                labels_of(zoo, version, package),
                 by=author(),
                 reason="zoo head inspect --test",
                 build_key=build_key,

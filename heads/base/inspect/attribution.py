@@ -1,6 +1,7 @@
 """Why an answer came out as it did: attributions of tokens, and class-activation maps of images. By captum.
 
-Both explain one number of the head's output: the probability of the label that was answered, or the value.
+Both explain one number of the head's output: the probability of the label that was answered, the value, or the cosine
+of a vector with that of its nearest neighbour.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ class TokenScores:
     """How much each token of a text moved one number of the output.
 
     Attributes:
-        about: what the number is: a label, or "value".
+        about: what the number is: a label, "value", or whose cosine.
         score: the number for this text.
         baseline: the number for the same text with every word blanked out.
         tokens: start and end of each token in the text, and how much it moved the number.
@@ -47,7 +48,7 @@ class ImageMap:
     """Where an image speaks for one number of the output.
 
     Attributes:
-        about: what the number is: a label, or "value".
+        about: what the number is: a label, "value", or whose cosine.
         score: the number.
         pixels: (H, W, 3) float32 from 0 to 1, the image as the model sees it.
         heat: (H, W) float32 from 0 to 1, the strength relative to the strongest place; all 0 if nothing speaks for it.
@@ -182,6 +183,9 @@ def _chosen(answer: Answer, judged: Judged) -> tuple[str, Callable[[Tensor], Ten
     """Return what is explained, and how to read it from an output with N rows: (N,)."""
     if answer.kind == "regress":
         return "value", lambda output: output[:, 0]
+    if judged.nearest is not None:
+        vector_D = torch.from_numpy(judged.nearest.vector)
+        return f"cosine with {judged.nearest.id} ({judged.nearest.label})", lambda output: output @ vector_D
     if answer.kind == "tag":
         tags_T = torch.from_numpy(judged.output.argmax(axis=1))
         found_T = tags_T.nonzero().flatten()

@@ -4,7 +4,7 @@ Answers come from the exported stages, as a server gives them, and are decoded a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +15,11 @@ from heads.base.building.features import features_of
 from heads.base.building.prefix import FrozenPrefix
 from heads.base.errors import InvalidHead
 from heads.base.inspect.activations import Activations, read_activations
+from heads.base.inspect.neighbours import find_neighbours
 from heads.base.packages import Package
 from heads.base.runs.folder import runs_of
 from heads.base.runs.history import History, read_history
+from heads.base.tasks.masks import open_masks
 from heads.base.tasks.targets import found_target, tag_tokens
 from heads.base.threads import one_thread, workers
 from zoo import Backbone, Version, Zoo
@@ -25,12 +27,13 @@ from zoo.errors import InvalidInput, InvalidLabels
 from zoo.export.sessions import OnnxSession
 from zoo.labels import Example, Labels, Span, Target
 from zoo.manifest import Answer, StageManifest, VersionManifest
+from zoo.masks import UNLABELLED, Mask
 from zoo.preprocessing import Preprocessor, Row, load_preprocessor
 
-__all__ = ["JUDGED_KINDS", "MOST_ROWS", "Judged", "Subject", "Training", "collect", "row_loss"]
+__all__ = ["CONFIDENT", "MOST_ROWS", "Judged", "Nearest", "Subject", "Training", "collect", "labels_of", "row_loss"]
 
-JUDGED_KINDS = ("classify", "multilabel", "regress", "tag")
-"""The kinds of answer that are right or wrong row by row."""
+CONFIDENT = 255
+"""What stands for a probability of 1 where a mask's are kept: a byte a pixel."""
 
 MOST_ROWS = 2000
 _LEAST_PROBABILITY = 1e-12
@@ -40,16 +43,30 @@ OnRows = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest:
+    """The nearest neighbour of a vector: the example's id and label, and its vector, (D,) float32 of length 1."""
+
+    id: str
+    label: str
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """One example, and what the version makes of it.
 
     Attributes:
         example: the input and the wanted answer.
         row: the input, preprocessed.
-        answer: what is answered, in the form of a label.
-        output: the head's output without the N axis, float32: (C,), (1,), (T, K) or (D,); empty for masks.
+        answer: what is answered, in the form of a label; of a vector, the label of its nearest neighbour, and its own
+            label where no other example has that.
+        output: the head's output without the N axis, float32: (C,), (1,), (T, K) or (D,). Of masks, the probability of
+            each pixel's answer, (H, W) uint8, where ``CONFIDENT`` is 1.
         inputs: what the head reads, by name and without the N axis.
-        loss: how bad the answer is, see ``row_loss``; 0 for kinds that are not judged row by row.
+        loss: how bad the answer is, see ``row_loss``. Of a vector, how much nearer, in cosine, the nearest of another
+            label is than the nearest of its own; below 0 if that one is nearer, and -2 if there is none.
+        deviation: standard deviation of a value that says how unsure it is; None of any other answer.
+        nearest: of a vector, its nearest neighbour; None of any other answer.
     """
 
     example: Example
@@ -58,6 +75,8 @@ class Judged:
     output: NDArray[Any]
     inputs: Mapping[str, NDArray[Any]]
     loss: float
+    deviation: float | None
+    nearest: Nearest | None = None
 
     @property
     def mean_input(self) -> NDArray[np.float32]:
@@ -136,7 +155,7 @@ def collect(
         InvalidHead: the labels of the package are of another kind than the version's answers.
         InvalidLabels: preprocessing refuses an input.
     """
-    manifest, labels = zoo.manifest(version), package.labels()
+    manifest, labels = zoo.manifest(version), labels_of(zoo, version, package)
     examples = labels.for_training().valid if test is None else tuple(test)
     _check_kind(version, manifest.answer, examples, labels)
     stages = tuple(zoo.stage(ref.digest) for ref in manifest.stages)
@@ -155,6 +174,7 @@ def collect(
             rows, prefix=prefix, preprocessor=preprocessor, cache=zoo.features, workers=workers(), on_rows=on_rows
         )
     own = [_Session(zoo, stage) for stage in stages[manifest.shared_stages :]]
+    judged = [_judge(manifest.answer, own, *each) for each in zip(drawn, rows, features, strict=True)]
     return Subject(
         version=version,
         aliases=tuple(live.alias for live in zoo.live() if live.version == version),
@@ -164,27 +184,45 @@ def collect(
         prefix=prefix,
         split="valid" if test is None else "test",
         of=len(examples),
-        judged=tuple(_judge(manifest.answer, own, *each) for each in zip(drawn, rows, features, strict=True)),
+        judged=tuple(_with_neighbours(judged) if manifest.answer.kind == "embed" else judged),
         training=_training(zoo_folder, version.head, manifest.build_key),
         remarks=tuple(_remarks(manifest, labels, len(drawn), len(examples))),
         blob=zoo.blobs.get,
     )
 
 
+def labels_of(zoo: Zoo, version: Version, package: Package) -> Labels:
+    """Return the labels of a package, whose masks are read as the version sees images.
+
+    Raises:
+        InvalidHead: the package now declares other labels of pixels than the version answers, so that its masks count
+            in another order.
+    """
+    manifest, declared = zoo.manifest(version), package.head.task
+    if manifest.answer.kind == "segment" and manifest.answer.labels != declared.labels:
+        raise InvalidHead(
+            f"{version} answers masks of {', '.join(manifest.answer.labels)}; {package.head.name!r} now declares "
+            f"{', '.join(declared.labels) or declared.kind}. Inspect a newer version, or check out the head of then."
+        )
+    return open_masks(zoo, package.head, package.labels(), manifest.preprocessing)
+
+
 def row_loss(answer: Answer, target: Target, output: NDArray[Any], row: Row) -> float:
     """Return how bad an answer is: more is worse.
 
     A class costs the negative logarithm of its probability, in nats; labels, the mean of that over all labels; tags,
-    its mean over tokens; and a value, its absolute error.
+    its mean over tokens; masks, its mean over the pixels that have a label; and a value, its absolute error.
 
     Args:
-        answer: how to read the output; of one of ``JUDGED_KINDS``.
+        answer: how to read the output; of any kind but embed, whose vectors are good or bad only beside others.
         target: the wanted answer.
         output: probabilities or the value, without the N axis.
         row: the input.
     """
     if answer.kind == "regress":
         return abs(float(output[0]) - cast("float", target))
+    if answer.kind == "segment":
+        return _mask_loss(cast("Mask", target), output)
     if answer.kind == "classify":
         right = output[[answer.labels.index(cast("str", target))]]
     elif answer.kind == "multilabel":
@@ -221,15 +259,51 @@ def _judge(
     known = head(known)
     outputs = {spec.name: known[spec.name][0] for spec in head.stage.outputs}
     output = outputs[answer.output]
-    judged = answer.kind in JUDGED_KINDS
-    return Judged(
+    judged = Judged(
         example=example,
         row=row,
-        answer=found_target(answer, outputs, row) if judged else example.target,
-        output=output if answer.kind != "segment" else output[:0],
+        answer=found_target(answer, outputs, row),
+        output=output,
         inputs=inputs,
-        loss=row_loss(answer, example.target, output, row) if judged else 0.0,
+        loss=row_loss(answer, example.target, output, row) if answer.kind != "embed" else 0.0,
+        deviation=_deviation(answer, outputs),
     )
+    if answer.kind != "segment":
+        return judged
+    return replace(judged, output=(output.max(axis=0) * CONFIDENT).round().astype(np.uint8))
+
+
+def _deviation(answer: Answer, outputs: Mapping[str, NDArray[Any]]) -> float | None:
+    if answer.kind != "regress" or answer.uncertainty is None:
+        return None
+    return float(outputs[answer.uncertainty].item())
+
+
+def _mask_loss(target: Mask, scores_CHW: NDArray[Any]) -> float:
+    known_HW = target.array != UNLABELLED
+    right_HW = np.take_along_axis(scores_CHW, np.where(known_HW, target.array, 0)[None].astype(np.int64), axis=0)[0]
+    right_P = right_HW[known_HW]
+    return float(-np.log(np.maximum(right_P, _LEAST_PROBABILITY)).mean()) if len(right_P) else 0.0
+
+
+def _with_neighbours(judged: Sequence[Judged]) -> list[Judged]:
+    """Return vectors with the labels of their nearest neighbours as answers."""
+    labels = [cast("str", each.example.target) for each in judged]
+    found = find_neighbours(labels, np.stack([each.output for each in judged]))
+    nearest = [judged[place] for place in np.where(found.ranks == 1, found.alike, found.unlike).tolist()]
+    return [
+        replace(
+            each,
+            answer=labels[found.unlike[place]] if found.ranks[place] > 1 else labels[place],
+            nearest=_nearest(nearest[place]),
+            loss=float(found.unlike_cosines[place] - found.alike_cosines[place]) if found.asked[place] else -2.0,
+        )
+        for place, each in enumerate(judged)
+    ]
+
+
+def _nearest(judged: Judged) -> Nearest:
+    return Nearest(id=judged.example.id, label=cast("str", judged.example.target), vector=judged.output)
 
 
 def _drawn(examples: Sequence[Example]) -> list[Example]:
@@ -249,7 +323,7 @@ def _row(example: Example, preprocessor: Preprocessor, zoo: Zoo, labels: Labels)
 
 def _check_kind(version: Version, answer: Answer, examples: Sequence[Example], labels: Labels) -> None:
     kinds = {"classify": "label", "multilabel": "labels", "regress": "value", "tag": "spans", "embed": "label"}
-    wanted = kinds.get(answer.kind, examples[0].kind)
+    wanted = kinds.get(answer.kind, "mask")
     known = set(getattr(answer, "labels", ()))
     for example in examples:
         names = {example.target} if answer.kind == "classify" else set()

@@ -21,6 +21,7 @@ from heads.base.inspect.statistics import Bin
 
 __all__ = [
     "COLOURS",
+    "INK",
     "confusion_matrix",
     "curves",
     "landscape",
@@ -35,23 +36,23 @@ COLOURS = ("#3f86c9", "#dd7530", "#2b9d72", "#c2518a", "#8571cf", "#b0952b", "#3
 """Apart for most kinds of colour vision, and readable on white and on black."""
 
 OTHERS = "#8b93a0"
-_INK, _LINE = "#010203", "#040506"
-_PAGE_COLOURS = {_INK: "currentColor", _LINE: "var(--line)"}
+INK, _LINE = "#010203", "#040506"
+_PAGE_COLOURS = {INK: "currentColor", _LINE: "var(--line)"}
 _NUMBERED_CLASSES = 14
 _STYLE: Any = {  # matplotlib's keys are a type of theirs
     "svg.fonttype": "none",
     "svg.hashsalt": "hydrazoo",
     "font.size": 10.5,
     "axes.edgecolor": _LINE,
-    "axes.labelcolor": _INK,
+    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "grid.color": _LINE,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.labelsize": 9.5,
     "ytick.labelsize": 9.5,
     "legend.frameon": False,
@@ -132,7 +133,7 @@ def curves(
         colour = COLOURS[place] if place < len(COLOURS) else OTHERS
         axes.plot(x, values, color=colour, label=name, linewidth=1.6, marker="." if len(x) < 2 else "")
     if mark is not None:
-        axes.axvline(mark, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=mark_label)
+        axes.axvline(mark, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=mark_label)
     if log and any(value > 0 for values in lines.values() for value in values):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
@@ -149,12 +150,16 @@ def curves(
 
 
 @styled
-def confusion_matrix(counts_CC: NDArray[np.int64], labels: Sequence[str]) -> str:
+def confusion_matrix(
+    counts_CC: NDArray[np.int64], labels: Sequence[str], *, column: str = "answered", as_shares: bool = False
+) -> str:
     """Draw how often each label (row) was answered as each label (column), coloured by the share of the row.
 
     Args:
         counts_CC: as ``statistics.confusion`` gives it.
         labels: in its order.
+        column: what a column stands for.
+        as_shares: write the share of the row and not the count, which of pixels or tokens would be too long.
     """
     classes = len(labels)
     size = min(9.0, max(4.2, 1.8 + 0.5 * classes))
@@ -163,14 +168,23 @@ def confusion_matrix(counts_CC: NDArray[np.int64], labels: Sequence[str]) -> str
     share_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
     axes.imshow(np.where(counts_CC > 0, share_CC, np.nan), cmap="Blues", vmin=-0.15, vmax=1.1, interpolation="none")
     if classes <= _NUMBERED_CLASSES:
-        for row, column in np.argwhere(counts_CC > 0).tolist():
-            colour = "#ffffff" if share_CC[row, column] > 0.55 else "#10243f"
-            axes.text(column, row, str(counts_CC[row, column]), ha="center", va="center", color=colour, fontsize=9.5)
+        for row, place in np.argwhere(counts_CC > 0).tolist():
+            colour = "#ffffff" if share_CC[row, place] > 0.55 else "#10243f"
+            text = f"{share_CC[row, place]:.1%}" if as_shares else str(counts_CC[row, place])
+            axes.text(
+                place,
+                row,
+                text,
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=8 if as_shares and classes > 4 else 9.5,
+            )
     short = [_short(label, 18) for label in labels]
     axes.set_xticks(range(classes), short, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(classes), short)
     axes.tick_params(length=0, labelsize=9.5 if classes <= _NUMBERED_CLASSES else 6.5)
-    axes.set_xlabel("answered")
+    axes.set_xlabel(column)
     axes.set_ylabel("wanted")
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -191,7 +205,7 @@ def reliability_diagram(bins: Sequence[Bin]) -> str:
     width = 0.92 * (bins[0].high - bins[0].low)
     most = max(each.count for each in filled)
     axes.bar(middle, [0.25 * each.count / most for each in filled], width, color=OTHERS, alpha=0.4, label="how many")
-    axes.plot((0, 1), (0, 1), color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label="perfect")
+    axes.plot((0, 1), (0, 1), color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label="perfect")
     axes.plot(
         [each.confidence for each in filled],
         [each.right for each in filled],
@@ -202,7 +216,7 @@ def reliability_diagram(bins: Sequence[Bin]) -> str:
         label="this version",
     )
     for place, each in zip(middle, filled, strict=True):
-        axes.text(place, 0.25 * each.count / most + 0.012, f"{each.count:,}", ha="center", fontsize=8)
+        axes.text(place, 0.25 * each.count / most + 0.012, _compact(each.count), ha="center", fontsize=8)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share that is right")
     axes.grid(visible=True, linewidth=0.7)
     axes.legend(loc="upper left")
@@ -215,7 +229,7 @@ def predicted_against_wanted(wanted_N: NDArray[np.float64], found_N: NDArray[np.
     drawing = Drawing(5.2, 4.2)
     (axes,) = drawing.axes
     ends = [float(min(wanted_N.min(), found_N.min())), float(max(wanted_N.max(), found_N.max()))]
-    axes.plot(ends, ends, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.scatter(wanted_N, found_N, s=16, color=COLOURS[0], alpha=0.6, linewidths=0, rasterized=len(wanted_N) > 500)
     axes.set(xlabel="wanted", ylabel="predicted")
     axes.grid(visible=True, linewidth=0.7)
@@ -228,7 +242,7 @@ def residuals(wanted_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> st
     drawing = Drawing(5.4, 3.4, columns=2)
     over, often = drawing.axes
     off_N = found_N - wanted_N
-    over.axhline(0, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    over.axhline(0, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     over.scatter(found_N, off_N, s=16, color=COLOURS[0], alpha=0.6, linewidths=0, rasterized=len(off_N) > 500)
     over.set(xlabel="predicted", ylabel="predicted - wanted")
     often.hist(off_N, bins=min(30, max(5, len(off_N) // 4)), orientation="horizontal", color=COLOURS[0], alpha=0.8)
@@ -283,12 +297,12 @@ def scatter_by_label(places_N2: NDArray[np.float64], labels: Sequence[str], wron
 
 
 @styled
-def scatter_by_value(places_N2: NDArray[np.float64], values_N: NDArray[np.float64]) -> str:
-    """Draw examples at their places, coloured by a value."""
+def scatter_by_value(places_N2: NDArray[np.float64], values_N: NDArray[np.float64], name: str) -> str:
+    """Draw examples at their places, coloured by a value of some name."""
     drawing = Drawing(5.2, 4.0)
     (axes,) = drawing.axes
     dots = _dots(axes, places_N2, **_size(len(values_N)), c=values_N, cmap="viridis")
-    drawing.figure.colorbar(dots, ax=axes).set_label("wanted value")
+    drawing.figure.colorbar(dots, ax=axes).set_label(name)
     _bare(axes)
     return drawing.svg()
 
@@ -305,7 +319,7 @@ def _size(rows: int) -> dict[str, Any]:
 def _rings(axes: Axes, places_N2: NDArray[np.float64]) -> None:
     if len(places_N2):
         axes.scatter(
-            places_N2[:, 0], places_N2[:, 1], s=70, facecolors="none", edgecolors=_INK, linewidths=0.9, label="wrong"
+            places_N2[:, 0], places_N2[:, 1], s=70, facecolors="none", edgecolors=INK, linewidths=0.9, label="wrong"
         )
 
 
@@ -314,6 +328,18 @@ def _bare(axes: Axes) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(True)
+
+
+def _compact(count: int) -> str:
+    """Return a count in at most five signs.
+
+    >>> _compact(999), _compact(1981), _compact(103_888), _compact(2_500_000)
+    ('999', '1.98k', '104k', '2.5M')
+    """
+    for unit, name in ((1_000_000, "M"), (1000, "k")):
+        if count >= unit:
+            return f"{float(f'{count / unit:.3g}'):g}{name}"
+    return str(count)
 
 
 def _short(text: str, most: int) -> str:

@@ -53,8 +53,8 @@ def filter_normalised(weights: Mapping[str, Tensor], generator: torch.Generator)
             continue
         drawn = torch.randn(weight.shape, generator=generator)
         axes = tuple(range(1, weight.ndim))
-        length = drawn.norm(dim=axes, keepdim=True).clamp(min=1e-12)
-        direction[name] = drawn / length * weight.norm(dim=axes, keepdim=True)
+        length = torch.linalg.vector_norm(drawn, dim=axes, keepdim=True).clamp(min=1e-12)
+        direction[name] = drawn / length * torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
     return direction
 
 

@@ -170,6 +170,7 @@ nav { position: sticky; top: 0; z-index: 3; display: flex; gap: .2rem; overflow-
 nav a { flex: none; padding: .15rem .6rem; border-radius: 1rem; color: var(--accent); text-decoration: none;
   font-size: .9rem; }
 nav a:hover, nav a:focus-visible { background: var(--line); }
+@media (min-width: 60rem) { nav { flex-wrap: wrap; } html { scroll-padding-top: 5.5rem; } }
 .part { margin: 1.2rem 0; padding: 1.1rem 1.2rem; background: var(--card); border: 1px solid var(--line);
   border-radius: .6rem; }
 .remark { border-left: 4px solid var(--against, orange); border-color: rgb(var(--against)); padding: .2rem .8rem; }
@@ -204,6 +205,9 @@ td .digest { display: inline-block; min-width: 8.5rem; }
 .images p { margin: .1rem 0; font-size: .88rem; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; border-radius: .3rem; background: #8884; }
 img.pixels { image-rendering: pixelated; min-width: 4rem; }
+.masks { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: .6rem 1.5rem; }
+.quad { display: grid; grid-template-columns: repeat(4, 1fr); gap: .3rem; }
+.quad img { width: 100%; image-rendering: pixelated; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .3rem; }
 .pair img { width: 100%; image-rendering: pixelated; }
 @media (max-width: 40rem) { .part { padding: .9rem .8rem; margin: .8rem 0; } main, header { padding: 0 .6rem; }

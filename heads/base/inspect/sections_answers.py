@@ -8,25 +8,27 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.base.inspect import figures
-from heads.base.inspect.collect import JUDGED_KINDS, Judged, Subject
+from heads.base.inspect import figures, sections_embed, sections_segment
+from heads.base.inspect.collect import Judged, Subject
 from heads.base.inspect.examples import example_input, shown_target
+from heads.base.inspect.kind_figures import coverage_curve
 from heads.base.inspect.page import Html, Section, element, table
 from heads.base.inspect.rebuilt import task_of
 from heads.base.inspect.sections_about import drawn, note
+from heads.base.inspect.sections_tag import span_confusion, wanted_tags
 from heads.base.inspect.statistics import (
-    Interval,
     bootstrap,
     confusion,
+    coverage,
     most_confused,
     reliability,
+    shown_interval,
     wilson,
 )
 from heads.base.tasks.metrics import Counts, count_matches, f1, measure
-from heads.base.tasks.targets import tag_tokens
 from heads.base.uncertainty.calibration import BINS, calibration_error
 from zoo.labels import Span, Target
-from zoo.manifest import ClassifyAnswer, MultilabelAnswer, RegressAnswer, TagAnswer
+from zoo.manifest import ClassifyAnswer, EmbedAnswer, MultilabelAnswer, RegressAnswer, SegmentAnswer, TagAnswer
 
 __all__ = ["calibration", "classes", "mistakes", "slices", "top_losses"]
 
@@ -36,18 +38,21 @@ _ROWS_RESAMPLED = 200_000
 
 
 def mistakes(subject: Subject) -> Section:
-    """Return which answers are taken for which: a confusion matrix, counts a label, or residuals."""
+    """Return which answers are taken for which: a confusion matrix, counts a label, residuals, or neighbours."""
     answer = subject.manifest.answer
-    title, body = (
-        "Confusion",
-        [note(f"A {answer.kind} head does not choose one of several, so nothing is taken for another.")],
-    )
-    if isinstance(answer, ClassifyAnswer):
-        body = _confusion(subject, answer)
-    elif isinstance(answer, MultilabelAnswer):
-        title, body = "Confusion by label", [_label_confusion(subject, answer)]
-    elif isinstance(answer, RegressAnswer):
-        title, body = "Predicted and wanted", _values(subject)
+    match answer:
+        case ClassifyAnswer():
+            title, body = "Confusion", _confusion(subject, answer)
+        case MultilabelAnswer():
+            title, body = "Confusion by label", [_label_confusion(subject, answer)]
+        case RegressAnswer():
+            title, body = "Predicted and wanted", _values(subject)
+        case TagAnswer():
+            title, body = "Confusion of pieces", span_confusion(subject)
+        case EmbedAnswer():
+            title, body = "Nearest neighbours", sections_embed.nearest(subject)
+        case SegmentAnswer():
+            title, body = "Confusion of pixels", sections_segment.pixel_confusion(subject)
     return Section(id="mistakes", title=title, body=body)
 
 
@@ -55,9 +60,12 @@ def classes(subject: Subject) -> Section:
     """Return precision, recall and F1 of each label, each with its interval."""
     title = "Labels"
     answer = subject.manifest.answer
-    if not isinstance(answer, ClassifyAnswer | MultilabelAnswer | TagAnswer):
-        text = f"The answers of a {answer.kind} head are not counted by label."
-        return Section(id="classes", title=title, body=[note(text)])
+    if isinstance(answer, EmbedAnswer):
+        return Section(id="classes", title=title, body=sections_embed.found_by_label(subject))
+    if isinstance(answer, SegmentAnswer):
+        return Section(id="classes", title=title, body=sections_segment.by_label(subject))
+    if isinstance(answer, RegressAnswer):
+        return Section(id="classes", title=title, body=[note("A value is none of several, so there are no labels.")])
     wanted = [_items(each.example.target) for each in subject.judged]
     found = [_items(each.answer) for each in subject.judged]
     counts = count_matches(wanted, found, _label_of)
@@ -75,8 +83,10 @@ def slices(subject: Subject) -> Section:
     """Return how good the version is on each named subset, with how sure that is."""
     title = "Slices"
     kind = subject.manifest.answer.kind
-    if kind not in JUDGED_KINDS:
-        return Section(id="slices", title=title, body=[note(f"Not measured row by row for {kind} heads.")])
+    if kind == "embed":
+        return Section(id="slices", title=title, body=sections_embed.found_by_slice(subject))
+    if kind == "segment":
+        return Section(id="slices", title=title, body=sections_segment.by_slice(subject))
     members: dict[str, list[Judged]] = defaultdict(list)
     for each in subject.judged:
         for name in each.example.slices:
@@ -99,10 +109,12 @@ def slices(subject: Subject) -> Section:
 def calibration(subject: Subject) -> Section:
     """Return how far confidence can be believed."""
     title = "Reliability"
+    if subject.manifest.answer.kind == "regress":
+        return Section(id="reliability", title=title, body=_coverage(subject))
     found = _confidences(subject)
     if found is None:
-        text = f"A {subject.manifest.answer.kind} head gives no probabilities that could be right or wrong."
-        return Section(id="reliability", title=title, body=[note(text)])
+        text = "Vectors have no probabilities that could be right or wrong; how far a cosine can be believed, the "
+        return Section(id="reliability", title=title, body=[note(f"{text}histogram of cosines says.")])
     confidence_N, right_N, unit = found
     bins, error = reliability(confidence_N, right_N, BINS), calibration_error(confidence_N, right_N)
     caption = (
@@ -124,14 +136,20 @@ def calibration(subject: Subject) -> Section:
 def top_losses(subject: Subject) -> Section:
     """Return the examples that the version is most wrong about, with what is wanted and what is answered."""
     title = "Top losses"
-    if subject.manifest.answer.kind not in JUDGED_KINDS:
-        text = f"A {subject.manifest.answer.kind} head has no loss row by row."
-        return Section(id="losses", title=title, body=[note(text)])
+    kind = subject.manifest.answer.kind
+    if kind == "segment":
+        return Section(id="losses", title=title, body=sections_segment.worst_masks(subject))
     worst = sorted(subject.judged, key=lambda each: (-each.loss, each.example.id))[:_MOST_LOSSES]
+    measured = (
+        "The loss is the cosine with the nearest example of another label less that with the nearest of its own: above "
+        "0, the wrong one is found first. Answered is the label of the nearest of all. "
+        if kind == "embed"
+        else ""
+    )
     read = element(
         "p",
-        "The worst answers first. Look here for labels that are wrong, for kinds of input that training lacks, and for "
-        "what nobody could answer.",
+        f"The worst answers first. {measured}Look here for labels that are wrong, for kinds of input that training "
+        "lacks, and for what nobody could answer.",
     )
     rows = [
         (
@@ -206,6 +224,37 @@ def _values(subject: Subject) -> list[Html]:
     return [element("div", *pair, class_="figures")]
 
 
+def _coverage(subject: Subject) -> list[Html]:
+    """Return how often intervals of each level hold the value, where a head says how unsure it is."""
+    deviations = [each.deviation for each in subject.judged if each.deviation is not None]
+    if not deviations:
+        return [
+            note(
+                "This head does not say how unsure it is. One that declares uncertainty='laplace' or 'gp' gives each "
+                "value a standard deviation, and here is then told how often its intervals hold the value."
+            )
+        ]
+    wanted_N = np.array([cast("float", each.example.target) for each in subject.judged])
+    found_N = np.array([cast("float", each.answer) for each in subject.judged])
+    found = coverage(wanted_N, found_N, np.array(deviations))
+    rows = [
+        (
+            f"{each.nominal:.0%}",
+            f"{each.covered / each.count:.1%}",
+            shown_interval(wilson(each.covered, each.count), 3),
+            f"{each.width:.2f}",
+        )
+        for each in found
+    ]
+    caption = (
+        "For each level, the share of examples whose value lies in the Gaussian interval of that level around the "
+        "prediction: below the dashed line the head is surer than it should be, above it less sure."
+    )
+    columns = ("should hold", "holds", "95 %", "mean width")
+    told = element("div", element("h3", "Intervals"), table(columns, rows, numbers=range(4)))
+    return [element("div", drawn(coverage_curve(found), "coverage", caption), told, class_="figures")]
+
+
 def _class_row(label: str, counts: Counts) -> tuple[str, ...]:
     answered, wanted = counts.hits + counts.extra, counts.hits + counts.missed
     return (
@@ -214,9 +263,9 @@ def _class_row(label: str, counts: Counts) -> tuple[str, ...]:
         f"{answered}",
         f"{counts.hits}",
         f"{counts.hits / answered:.2f}" if answered else "–",
-        _shown(wilson(counts.hits, answered), 2) if answered else "–",
+        shown_interval(wilson(counts.hits, answered), 2) if answered else "–",
         f"{counts.hits / wanted:.2f}" if wanted else "–",
-        _shown(wilson(counts.hits, wanted), 2) if wanted else "–",
+        shown_interval(wilson(counts.hits, wanted), 2) if wanted else "–",
         f"{f1(counts):.2f}" if wanted or answered else "–",
     )
 
@@ -233,14 +282,8 @@ def _slice_row(subject: Subject, name: str, rows: Sequence[Judged]) -> tuple[str
     resamples = int(np.clip(_ROWS_RESAMPLED // len(rows), 100, 500))
     interval = bootstrap(measured, len(rows), resamples=resamples)
     hits = sum(each.is_right for each in rows)
-    share = () if task.kind == "regress" else (f"{hits / len(rows):.3f}", _shown(wilson(hits, len(rows)), 3))
-    return (name, f"{len(rows)}", *share, f"{measured(range(len(rows))):.3f}", _shown(interval, 3))
-
-
-def _shown(interval: Interval, digits: int) -> str:
-    if np.isnan(interval.low):
-        return "–"
-    return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+    share = () if task.kind == "regress" else (f"{hits / len(rows):.3f}", shown_interval(wilson(hits, len(rows)), 3))
+    return (name, f"{len(rows)}", *share, f"{measured(range(len(rows))):.3f}", shown_interval(interval, 3))
 
 
 def _confidences(subject: Subject) -> tuple[NDArray[np.float64], NDArray[np.bool_], str] | None:
@@ -254,15 +297,12 @@ def _confidences(subject: Subject) -> tuple[NDArray[np.float64], NDArray[np.bool
         wanted_NL = _applies(answer.labels, [each.example.target for each in judged])
         return scores_NL.ravel(), wanted_NL.ravel(), "pairs of an example and a label"
     if answer.kind == "tag":
-        tags = [_tags(answer.labels, each) for each in judged]
+        tags = [wanted_tags(answer.labels, each) for each in judged]
         scores_MK = np.concatenate([each.output for each in judged]).astype(np.float64)
         return scores_MK.max(axis=1), scores_MK.argmax(axis=1) == np.concatenate(tags), "tokens"
+    if answer.kind == "segment":
+        return *sections_segment.pixel_certainty(subject), "pixels"
     return None
-
-
-def _tags(labels: Sequence[str], judged: Judged) -> NDArray[np.int64]:
-    spans = cast("tuple[Span, ...]", judged.example.target)
-    return np.array(tag_tokens(labels, spans, judged.row.offsets), np.int64)
 
 
 def _applies(labels: Sequence[str], targets: Sequence[Target]) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from heads.base.declaration import Head
 from heads.base.errors import HeadsError
 from heads.base.inspect import figures
 from heads.base.inspect.attribution import ImageMap, TokenScores, attribute_tokens, choose, map_image
-from heads.base.inspect.collect import JUDGED_KINDS, Judged, Subject
+from heads.base.inspect.collect import Judged, Subject
 from heads.base.inspect.embedding import pca, tsne
 from heads.base.inspect.examples import shown_target
 from heads.base.inspect.landscape import MOST_ROWS, loss_landscape
@@ -26,7 +26,8 @@ from zoo.manifest import ImagePreprocessing, TextPreprocessing
 __all__ = ["explanations", "landscape", "rebuilt_or_why", "surroundings"]
 
 _MOST_EXPLAINED = 10
-_LEAST_IMAGE_PIXELS = 96
+_MOST_MASKS_MOVED = 24
+"""Of masks, each pixel counts; so many images say the shape of the loss."""
 
 
 def rebuilt_or_why(subject: Subject, declared: Head) -> Rebuilt | str:
@@ -59,7 +60,12 @@ def explanations(subject: Subject, path: Rebuilt | str) -> Section:
             "reads): bright places are where it looked, relative to the brightest of the image.",
         )
     if not shown:
-        return Section(id="why", title=title, body=[note(f"Not for {answer.kind} heads on such inputs.")])
+        why = (
+            "A mask says itself where its labels are; the differences above say where it is wrong."
+            if answer.kind == "segment"
+            else f"Not for {answer.kind} heads on such inputs."
+        )
+        return Section(id="why", title=title, body=[note(why)])
     assert intro is not None
     return Section(id="why", title=title, body=[intro, *shown])
 
@@ -69,15 +75,10 @@ def landscape(subject: Subject, path: Rebuilt | str) -> Section:
     title = "Loss landscape"
     if isinstance(path, str):
         return Section(id="landscape", title=title, body=[note(path)])
-    kind = subject.manifest.answer.kind
-    if kind not in JUDGED_KINDS or not any(weight.ndim > 1 for weight in path.head.parameters()):
-        why = (
-            f"Not drawn for {kind} heads."
-            if kind not in JUDGED_KINDS
-            else "Its last layer is Gaussian, and all it has."
-        )
-        return Section(id="landscape", title=title, body=[note(why)])
-    judged = _spread(subject.judged, MOST_ROWS)
+    if not any(weight.ndim > 1 for weight in path.head.parameters()):
+        return Section(id="landscape", title=title, body=[note("Its last layer is Gaussian, and all it has.")])
+    pixels = subject.manifest.answer.kind == "segment"
+    judged = _spread(subject.judged, _MOST_MASKS_MOVED if pixels else MOST_ROWS)
     rows = [each.row for each in judged]
     data = encode(path.head, [each.example for each in judged], rows, [each.inputs for each in judged])
     found = loss_landscape(path.head, data.reduced, data.targets)
@@ -125,7 +126,9 @@ def surroundings(subject: Subject) -> Section:
 def _scatter(subject: Subject, places_N2: NDArray[np.float64]) -> str:
     targets = [each.example.target for each in subject.judged]
     if subject.manifest.answer.kind == "regress":
-        return figures.scatter_by_value(places_N2, np.array(cast("list[float]", targets)))
+        return figures.scatter_by_value(places_N2, np.array(cast("list[float]", targets)), "wanted value")
+    if subject.manifest.answer.kind == "segment":
+        return figures.scatter_by_value(places_N2, np.array([each.loss for each in subject.judged]), "loss")
     wrong_N = np.array([not each.is_right for each in subject.judged])
     return figures.scatter_by_label(places_N2, [_name(each) for each in subject.judged], wrong_N)
 

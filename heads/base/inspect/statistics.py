@@ -8,7 +8,22 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bin", "Interval", "bootstrap", "confusion", "most_confused", "reliability", "wilson"]
+__all__ = [
+    "NOMINAL",
+    "Bin",
+    "Coverage",
+    "Interval",
+    "bootstrap",
+    "confusion",
+    "coverage",
+    "most_confused",
+    "reliability",
+    "shown_interval",
+    "wilson",
+]
+
+NOMINAL = (0.5, 0.6827, 0.8, 0.9, 0.95, 0.99)
+"""Shares of values that intervals are made to cover; the second is one standard deviation on each side."""
 
 CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -41,6 +56,23 @@ class Bin:
     right: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How often intervals hold the value that they are about.
+
+    Attributes:
+        nominal: the share that they should cover, 0 to 1.
+        covered: how many do.
+        count: of how many.
+        width: their mean width, in the unit of the values.
+    """
+
+    nominal: float
+    covered: int
+    count: int
+    width: float
+
+
 def wilson(hits: int, count: int) -> Interval:
     """Return Wilson's score interval of a share (Wilson 1927); 0 to 1 if nothing was counted.
 
@@ -54,6 +86,15 @@ def wilson(hits: int, count: int) -> Interval:
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = _Z / (1 + z2 / count) * np.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
     return Interval(max(0.0, float(middle - half)), min(1.0, float(middle + half)))
+
+
+def shown_interval(interval: Interval, digits: int) -> str:
+    """Return an interval as people read it.
+
+    >>> shown_interval(Interval(0.5, 0.75), 2), shown_interval(Interval(float("nan"), float("nan")), 2)
+    ('0.50 to 0.75', '–')
+    """
+    return "–" if np.isnan(interval.low) else f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
 
 
 def bootstrap(measured: Callable[[NDArray[np.int64]], float], rows: int, *, resamples: int, seed: int = 0) -> Interval:
@@ -121,3 +162,28 @@ def reliability(confidence_N: NDArray[np.floating], right_N: NDArray[np.bool_], 
             )
         )
     return found
+
+
+def coverage(
+    wanted_N: NDArray[np.float64], found_N: NDArray[np.float64], deviations_N: NDArray[np.float64]
+) -> list[Coverage]:
+    """Return how often Gaussian intervals around predictions hold the value, at each of the ``NOMINAL`` levels.
+
+    A level of p stands for the interval of ``z((1 + p) / 2)`` standard deviations on each side. Of predictions that
+    know how unsure they are, a share p of them holds the value, at each level (Kuleshov et al. 2018).
+
+    Args:
+        wanted_N: the values.
+        found_N: the predictions.
+        deviations_N: the standard deviation of each, in the same unit.
+
+    >>> found = coverage(np.array([0.0, 0.0]), np.array([0.1, 9.0]), np.array([1.0, 1.0]))
+    >>> [(each.nominal, each.covered) for each in found][:2]
+    [(0.5, 1), (0.6827, 1)]
+    """
+    off_N = np.abs(found_N - wanted_N)
+    halves = {level: NormalDist().inv_cdf((1 + level) / 2) * deviations_N for level in NOMINAL}
+    return [
+        Coverage(nominal=level, covered=int((off_N <= half_N).sum()), count=len(off_N), width=2 * float(half_N.mean()))
+        for level, half_N in halves.items()
+    ]

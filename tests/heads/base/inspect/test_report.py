@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
-from heads.base import Classify, Gate, Multilabel, Regress, Tag, Tail
+from heads.base import Classify, Embed, Gate, Multilabel, Regress, Segment, Tag, Tail
 from heads.base.backbones import add_backbone
 from heads.base.building.build import build_head
 from heads.base.declaration import Task
@@ -33,6 +33,7 @@ from tests.support.html_page import ParsedPage
 from tests.support.tiny_models import write_image_model
 from zoo import Version, Zoo
 from zoo.commands import main
+from zoo.masks import UNLABELLED, Mask
 
 SECTIONS = [
     "about",
@@ -198,10 +199,32 @@ def test_without_a_run_the_report_says_what_is_missing(built: Built, tmp_path: P
     ("task", "key", "targets", "words"),
     [
         (Multilabel(labels=("a", "b")), "labels", (["a"], ["a", "b"]), {"mistakes": "rightly not", "classes": "b"}),
-        (Regress(low=0, high=10), "value", (2.0, 8.0), {"mistakes": "On the dashed line", "reliability": "no prob"}),
-        (Tag(labels=("x",)), "spans", None, {"classes": "recall", "reliability": "tokens"}),
+        (
+            Regress(low=0, high=10),
+            "value",
+            (2.0, 8.0),
+            {"mistakes": "On the dashed line", "reliability": "does not say how unsure"},
+        ),
+        (
+            Tag(labels=("x",)),
+            "spans",
+            None,
+            {"mistakes": "another label, wrong ends", "classes": "recall", "reliability": "tokens"},
+        ),
+        (
+            Embed(dim=4),
+            "label",
+            ("good", "bad"),
+            {
+                "mistakes": "Nearest pairs of two labels",
+                "classes": "recall@5",
+                "slices": "recall@10",
+                "losses": "label of the nearest",
+                "why": "cosine with mood-",
+            },
+        ),
     ],
-    ids=["multilabel", "regress", "tag"],
+    ids=["multilabel", "regress", "tag", "embed"],
 )
 def test_heads_of_other_kinds_get_what_makes_sense_for_them(
     task: Task, key: str, targets: Any, words: dict[str, str], zoo: Zoo, zoo_folder: Path, tmp_path: Path
@@ -214,6 +237,62 @@ def test_heads_of_other_kinds_get_what_makes_sense_for_them(
     for section, word in words.items():
         assert word.lower() in parsed.sections[section].lower()
     assert "speaks for the answer" in parsed.sections["why"]
+    assert "star is the published head" in parsed.sections["landscape"]
+
+
+def test_a_value_that_says_how_unsure_it_is_is_told_how_often_its_intervals_hold(
+    zoo: Zoo, zoo_folder: Path, tmp_path: Path
+) -> None:
+    team = TeamFolder(tmp_path / "other", task=Regress(low=0, high=10), bounds={})
+    team.write_labels(mood_with("value", (2.0, 8.0)))
+    package = replace(team.package, head=replace(team.package.head, uncertainty="laplace"))
+    subject = collect(zoo, build_head(zoo, package, by="tests").version, package, zoo_folder=zoo_folder)
+    assert all(each.deviation is not None and each.deviation > 0 for each in subject.judged)
+    _, parsed = report(subject, team)
+    assert "should hold" in parsed.sections["reliability"]
+    assert "95%" in parsed.sections["reliability"]
+
+
+def painted(zoo: Zoo) -> list[dict[str, Any]]:
+    """Blue pictures, a part of which is red and painted as such."""
+    lines: list[dict[str, Any]] = []
+    for number in range(24):
+        places_HW = np.zeros((32, 32), np.uint8)
+        places_HW[: 6 + number] = 1
+        pixels = np.random.default_rng(number).integers(0, 60, (32, 32, 3), dtype=np.uint8)
+        pixels[..., 0] += 190 * places_HW
+        pixels[..., 2] += 190 * (1 - places_HW)
+        places_HW[-6:] = UNLABELLED
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, format="PNG")
+        split = ("train", "train", "valid", "test")[number % 4]
+        slices = ["small"] if number < 12 else []
+        line = {"id": f"p-{number:02}", "image": zoo.blobs.put(file.getvalue()), "split": split, "slices": slices}
+        lines.append(line | {"mask": zoo.blobs.put(Mask.of(places_HW).to_png())})
+    return lines
+
+
+def test_a_head_that_labels_pixels_shows_what_it_painted_wrongly_and_how_labels_overlap(tmp_path: Path) -> None:
+    model = write_image_model(tmp_path / "convnext", "convnext")
+    team = TeamFolder(tmp_path / "paint", name="paint", task=Segment(labels=("blue", "red")), bounds={})
+    with Zoo.open(tmp_path / "zoo", create=True) as zoo:
+        add_backbone(zoo, f"timm:{model}", split=(0,), name="tiny", key=None)
+        team.write_labels(painted(zoo))
+        version = build(zoo, team)
+        subject = collect(zoo, version, team.package, zoo_folder=tmp_path / "zoo")
+        text, parsed = report(subject, team)
+        other = replace(team.package, head=replace(team.package.head, task=Segment(labels=("red", "blue"))))
+        with pytest.raises(InvalidHead, match=r"answers masks of blue, red; 'paint' now declares red, blue"):
+            collect(zoo, version, other, zoo_folder=tmp_path / "zoo")
+    assert all(each.loss > 0 and each.output.shape == (32, 32) for each in subject.judged)
+    assert "pixels" in parsed.sections["mistakes"]
+    assert "IoU" in parsed.sections["classes"]
+    assert "small" in parsed.sections["slices"]
+    known = sum(int((each.example.target.array != UNLABELLED).sum()) for each in subject.judged)
+    assert known < 32 * 32 * len(subject.judged)
+    assert f"over {known:,} pixels" in parsed.sections["reliability"]
+    assert text.count("difference of p-") == len(subject.judged)
+    assert "red that was missed" in parsed.sections["losses"]
     assert "star is the published head" in parsed.sections["landscape"]
 
 

@@ -4,7 +4,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heads.base.inspect.statistics import bootstrap, confusion, most_confused, reliability, wilson
+from heads.base.inspect.statistics import (
+    NOMINAL,
+    bootstrap,
+    confusion,
+    coverage,
+    most_confused,
+    reliability,
+    wilson,
+)
 
 
 @given(st.integers(0, 500), st.integers(1, 500))
@@ -47,3 +55,14 @@ def test_every_answer_is_in_one_bin_of_its_confidence(answers: list[tuple[float,
     bins = reliability(confidence, right, 15)
     assert sum(each.count for each in bins) == len(answers)
     assert all(each.low - 1e-9 <= each.confidence <= each.high + 1e-9 for each in bins if each.count)
+
+
+def test_intervals_of_a_gaussian_that_is_known_cover_what_they_say() -> None:
+    chance = np.random.default_rng(0)
+    deviations_N = chance.uniform(0.5, 2, 20_000)
+    found = coverage(chance.standard_normal(20_000) * deviations_N, np.zeros(20_000), deviations_N)
+    for each in found:
+        assert abs(each.covered / each.count - each.nominal) < 0.02
+    assert [each.nominal for each in found] == list(NOMINAL)
+    widths = [each.width for each in found]
+    assert widths == sorted(widths)
