@@ -103,5 +103,6 @@ class Bench:
             return self.preprocessor(self._zoo.blobs.get(example.image) if example.image else example.text)
         except InvalidInput as error:
             raise InvalidLabels(
-                f"{labels.where(example.id)}: the input of {example.id!r} is refused. {error}"
+                f"{labels.where(example.id)}: the input of {example.id!r} is refused. {error} Then mend that line, or "
+                "take it out; nothing was published."
             ) from error
