@@ -78,7 +78,9 @@ def test_an_input_that_preprocessing_refuses_is_named_by_line(zoo: Zoo, team: Te
     team.write_labels([*lines[:2], {**lines[2], "text": "w1 " * 60}, *lines[3:]])
     ingredients = gather(zoo, team.package)
     bench = Bench(zoo, ingredients, Phases())
-    with pytest.raises(InvalidLabels, match=r"labels\.jsonl:3: the input of 'mood-0002' is refused\. .*62 tokens.*mend that line"):
+    with pytest.raises(
+        InvalidLabels, match=r"labels\.jsonl:3: the input of 'mood-0002' is refused\. .*62 tokens.*mend"
+    ):
         bench.rows(ingredients.labels.for_training().train)
 
 
