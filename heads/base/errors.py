@@ -11,7 +11,9 @@
     ├── LibraryMissing    a library that was asked for and is not installed
     ├── RunAtWork         a run in which another process is at work
     ├── CheckpointFailed  a checkpoint that cannot be written or read
-    └── TrainingFailed    a loss that is not a number
+    ├── TrainingFailed    a loss that is not a number
+    ├── ProcessLost       of several processes that build together, one failed or is gone
+    └── FirstProcessFailed  the same, as the others see it
 
 The zoo refuses the rest, whoever builds: a head below its gate is ``zoo.errors.GateMissed``, an export too far
 from the torch model ``zoo.errors.ParityMissed``, labels that do not add up ``zoo.errors.InvalidLabels``.
@@ -20,11 +22,13 @@ from the torch model ``zoo.errors.ParityMissed``, labels that do not add up ``zo
 __all__ = [
     "BackboneChanged",
     "CheckpointFailed",
+    "FirstProcessFailed",
     "FormsFixed",
     "HeadsError",
     "InvalidHead",
     "InvalidRecipe",
     "LibraryMissing",
+    "ProcessLost",
     "RunAtWork",
     "TrainingFailed",
     "UnknownTeam",
@@ -89,3 +93,15 @@ class TrainingFailed(HeadsError):
     """Training reached a loss that is not a number, or that diverges; the text names the step."""
 
     code = "heads.training_failed"
+
+
+class ProcessLost(HeadsError):
+    """Of several processes that build together, one failed or is gone; the text says which, if it is known."""
+
+    code = "heads.process_lost"
+
+
+class FirstProcessFailed(HeadsError):
+    """Of several processes that build together, the first one failed; the text is what it says itself."""
+
+    code = "heads.first_process_failed"

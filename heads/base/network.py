@@ -55,6 +55,13 @@ class Network(nn.Module):
         """Turn logits into the final output."""
         raise NotImplementedError
 
+    def units(self) -> Sequence[nn.Module]:
+        """Return the modules, none within another, that are gathered one by one where processes share out the weights.
+
+        The network calls each of them as a module. Whatever is in none of them is gathered as a whole.
+        """
+        return ()
+
     def layers(self) -> Sequence[Layer]:
         """Return what is trained, from the head down; depths are 0, 1, 2, … without gaps."""
         raise NotImplementedError

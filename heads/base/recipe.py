@@ -62,6 +62,10 @@ class Recipe(BaseModel):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         default="fp32", description="what matrix products are computed in; losses, norms and weights stay in fp32"
     )
+    sharded: bool = Field(
+        default=False,
+        description="whether processes share out a tail's weights (FSDP) instead of each holding all of them",
+    )
     token_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of tokens hidden from a tail in training")
     augment: tuple[Augmentation, ...] = Field(
         default=(), strict=False, description="transforms of images for a tail in training, by torchvision's names"

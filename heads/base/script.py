@@ -5,6 +5,7 @@ import click
 from heads.base.commands.head import force_option, promote_option
 from heads.base.commands.training import train_packages
 from heads.base.declaration import Head
+from heads.base.launch import launched, one_voice
 from heads.base.packages import load_package
 from zoo.console import domain_errors, json_option, zoo_option
 
@@ -25,7 +26,7 @@ def main(head: Head) -> None:
     @json_option
     @click.pass_context
     def script(context: click.Context, promote_to: tuple[str, ...], force: bool, as_json: bool) -> None:
-        with domain_errors():
+        with one_voice(launched()), domain_errors():
             packages = [load_package(head.team)]
             train_packages(context, packages, promote_to=promote_to, force=force, as_json=as_json)
 

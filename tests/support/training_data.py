@@ -100,6 +100,9 @@ class SmallTail(Network):
     def finish(self, logits: Tensor) -> Tensor:
         return self.head.finish(logits)
 
+    def units(self) -> Sequence[nn.Module]:
+        return (self.frozen, self.first, self.last)
+
     def layers(self) -> Sequence[Layer]:
         parts = (("head", self.head), ("block 2", self.last), ("block 1", self.first))
         return [

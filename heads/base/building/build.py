@@ -1,11 +1,14 @@
 """From a head package to a published version, or to the one that was built from the same things already."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
+from heads.base.building.company import Company, Word, company
 from heads.base.building.ingredients import Ingredients, gather
 from heads.base.building.phases import Phases
+from heads.base.errors import InvalidHead
 from heads.base.images import fill_images
 from heads.base.packages import Package
 from heads.base.runs.watching import Watch, unwatched
@@ -46,6 +49,9 @@ def build_head(
 ) -> Build:
     """Build a head unless it was built already, and move aliases to it.
 
+    Of processes that ``torchrun`` started, all of which call this, the first builds; the others take part in its
+    training alone, and return what it built.
+
     Args:
         zoo: where its backbone is, and where it is published.
         package: the head package.
@@ -65,10 +71,34 @@ def build_head(
         TrainingFailed: the loss is not a number.
         GateMissed: the head is below its gate. Nothing was published.
         ParityMissed: an export is too far from the torch model. Nothing was published.
+        ProcessLost: another process failed, or is gone.
+        FirstProcessFailed: the first process failed, in any of the ways above.
     """
     phases = phases or Phases()
     for alias in promote_to:
         check_alias(alias)
+    processes = company()
+    if processes is None:
+        return _build(zoo, package, by, promote_to, force, phases, watch)
+    if processes.rank:
+        return _take_part(zoo, package, phases, watch, processes)
+    with processes.leading():
+        built = _build(zoo, package, by, promote_to, force, phases, watch, processes)
+        processes.say("built", number=built.version.number, status=built.status, promoted=built.promoted)
+    return built
+
+
+def _build(
+    zoo: Zoo,
+    package: Package,
+    by: str,
+    promote_to: Sequence[str],
+    force: bool,
+    phases: Phases,
+    watch: Watch,
+    processes: Company | None = None,
+) -> Build:
+    """Build as the only process, or as the first of several."""
     with phases.phase("check"):
         ingredients = gather(zoo, package)
     if not force and (built := _built(zoo, ingredients, promote_to, by, phases)):
@@ -77,8 +107,8 @@ def build_head(
         fill_images(zoo, package, ingredients.labels, on_image=phases.at)
     with phases.phase("load torch"):
         from heads.base.building.pipeline import make_version
-    with watch(ingredients, phases) as watched:
-        manifest = make_version(zoo, ingredients, by=by, phases=phases, watched=watched)
+    with watch(ingredients, phases) as watched, processes.noticing() if processes else nullcontext():
+        manifest = make_version(zoo, ingredients, by=by, phases=phases, watched=watched, processes=processes)
     # Another process may have built the same while this one did: one version of it is enough.
     if not force and (built := _built(zoo, ingredients, promote_to, by, phases)):
         return built
@@ -91,6 +121,26 @@ def build_head(
         seconds=phases.seconds,
         notes=tuple(phases.notes),
     )
+
+
+def _take_part(zoo: Zoo, package: Package, phases: Phases, watch: Watch, processes: Company) -> Build:
+    """Train with the first process when it says so, and return what it built."""
+
+    def train(word: Word) -> None:
+        ingredients = gather(zoo, package)
+        if ingredients.key != word["key"]:
+            raise InvalidHead(
+                f"{package.head.name!r} has the build key {ingredients.key[:12]} here and {word['key'][:12]} in the "
+                "first process; expected the same labels, recipe, code and libraries in all processes."
+            )
+        from heads.base.building.pipeline import take_part
+
+        with watch(ingredients, phases) as watched:
+            take_part(zoo, ingredients, phases=phases, watched=watched)
+
+    word = processes.follow(train)
+    version = next(each for each in zoo.versions(package.head.name) if each.number == word["number"])
+    return Build(version=version, status=word["status"], promoted=tuple(word["promoted"]), seconds=phases.seconds)
 
 
 def _built(zoo: Zoo, ingredients: Ingredients, promote_to: Sequence[str], by: str, phases: Phases) -> Build | None:

@@ -4,14 +4,16 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backbone.stage import Stage, run_path
 from heads.base.building.bench import Bench
+from heads.base.building.company import Company
 from heads.base.building.gate import check_gate
 from heads.base.building.ingredients import Ingredients
 from heads.base.building.parity import exported_from, prove_parity
@@ -44,10 +46,18 @@ from zoo.manifest import (
 )
 from zoo.preprocessing import Row
 
-__all__ = ["make_version"]
+__all__ = ["make_version", "take_part"]
 
 
-def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases, watched: Watched) -> VersionManifest:
+def make_version(
+    zoo: Zoo,
+    ingredients: Ingredients,
+    *,
+    by: str,
+    phases: Phases,
+    watched: Watched,
+    processes: Company | None = None,
+) -> VersionManifest:
     """Fine-tune a head, hold it to its gate, export it, prove the export, and describe the version.
 
     The stages that are the head's own are in the zoo afterwards; the version is not published yet.
@@ -58,6 +68,7 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases,
         by: who builds.
         phases: times the phases and reports progress.
         watched: who is told how the training goes, and where it goes on if it was killed.
+        processes: who is to train with this one, which is the first of them; None for nobody.
 
     Raises:
         InvalidLabels: preprocessing refuses an input.
@@ -67,7 +78,7 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases,
     """
     with phases.phase("prepare"):
         bench = Bench(zoo, ingredients, phases)
-    network, answer = _train(bench, ingredients, phases, watched)
+    network, answer = _train(bench, ingredients, phases, watched, processes)
     judged = _judge(zoo, bench, ingredients, network, answer, by=by, phases=phases)
     private = private_path(network)
     with phases.phase("export"):
@@ -101,29 +112,67 @@ def make_version(zoo: Zoo, ingredients: Ingredients, *, by: str, phases: Phases,
     )
 
 
-def _train(bench: Bench, ingredients: Ingredients, phases: Phases, watched: Watched) -> tuple[Network, Answer]:
+def take_part(zoo: Zoo, ingredients: Ingredients, *, phases: Phases, watched: Watched) -> None:
+    """Train with the first of several processes, which has computed all features, and make nothing of it.
+
+    Args:
+        zoo: where the backbone and the features are.
+        ingredients: the same as in the first process.
+        phases: times the phases.
+        watched: where the training goes on if it was killed.
+
+    Raises:
+        TrainingFailed: the loss is not a number.
+    """
+    bench = Bench(zoo, ingredients, phases)
+    _fit(bench, ingredients, phases, watched, _prepared(bench, ingredients))
+
+
+_Prepared = tuple[Sequence[Example], list[Row], list[dict[str, NDArray[Any]]]]
+"""Examples of a split, their rows, and the features of these."""
+
+
+def _train(
+    bench: Bench, ingredients: Ingredients, phases: Phases, watched: Watched, processes: Company | None
+) -> tuple[Network, Answer]:
     """Train on the train split, and choose weights and thresholds on the valid split."""
     declared, recipe = ingredients.package.head, ingredients.recipe
-    splits = ingredients.labels.for_training()
-    check_painted(declared, splits.train)
-    prepared = []
-    for examples in (splits.train, splits.valid):
-        rows = bench.rows(examples)
-        prepared.append((examples, rows, bench.features(rows)))
-    with phases.phase("train"):
-        network, valid, _ = train_head(
-            bench.network,
-            lambda network: (encode(network, *prepared[0]), encode(network, *prepared[1])),
-            recipe,
-            observers=watched.observers,
-            checkpoints=watched.checkpoints,
-        )
+    prepared = _prepared(bench, ingredients)
+    if processes:
+        processes.say("train", key=ingredients.key)
+    network, valid = _fit(bench, ingredients, phases, watched, prepared)
     if isinstance(network, TailedHead):
         network.merge()
     with phases.phase("certainty"):
         network = with_certainty(declared, network, lambda: encode(network, *prepared[0]), valid, seed=recipe.seed)
     thresholds = _thresholds(network, valid) if isinstance(declared.task, Multilabel) else ()
     return network, answer_of(declared.task, thresholds)
+
+
+def _prepared(bench: Bench, ingredients: Ingredients) -> tuple[_Prepared, _Prepared]:
+    """Return the train and the valid split, with features."""
+    splits = ingredients.labels.for_training()
+    check_painted(ingredients.package.head, splits.train)
+    prepared = []
+    for examples in (splits.train, splits.valid):
+        rows = bench.rows(examples)
+        prepared.append((examples, rows, bench.features(rows)))
+    return prepared[0], prepared[1]
+
+
+def _fit(
+    bench: Bench, ingredients: Ingredients, phases: Phases, watched: Watched, prepared: tuple[_Prepared, _Prepared]
+) -> tuple[Network, Encoded]:
+    """Return the trained network, and the valid split as it saw it."""
+    with phases.phase("train"):
+        network, valid, _ = train_head(
+            bench.network,
+            lambda network: (encode(network, *prepared[0]), encode(network, *prepared[1])),
+            ingredients.recipe,
+            observers=watched.observers,
+            checkpoints=watched.checkpoints,
+        )
+    return network, valid
 
 
 def _thresholds(network: Network, valid: Encoded) -> tuple[float, ...]:

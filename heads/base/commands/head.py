@@ -11,6 +11,7 @@ from heads.base.commands.runs import runs
 from heads.base.commands.search import search
 from heads.base.commands.test import test
 from heads.base.commands.training import train_packages
+from heads.base.launch import launched, one_voice
 from heads.base.packages import find_teams, load_package
 from heads.base.packages import new_package as make_package
 from zoo.console import json_option, print_json, print_table, zoo_option
@@ -45,8 +46,9 @@ def train(
 
     Example: zoo head train intent urgency --promote prod
     """
-    packages = [load_package(team) for team in teams]
-    train_packages(context, packages, promote_to=promote_to, force=force, as_json=as_json)
+    with one_voice(launched()):
+        packages = [load_package(team) for team in teams]
+        train_packages(context, packages, promote_to=promote_to, force=force, as_json=as_json)
 
 
 @head.command()

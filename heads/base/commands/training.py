@@ -10,6 +10,7 @@ import click
 from heads.base.building.build import Build, build_head
 from heads.base.commands.bar import shown_phases
 from heads.base.commands.stopping import Stopped, stopping
+from heads.base.launch import launched
 from heads.base.packages import Package
 from heads.base.runs.watching import Watch, watch_in
 from zoo import Zoo
@@ -36,6 +37,9 @@ def train_packages(
 ) -> None:
     """Build packages and print what came of each. One that fails does not keep the others from being built.
 
+    Of several processes the first alone prints, and the first package that fails is the last: the processes may no
+    longer be in step.
+
     Raises:
         DomainFailure: a package could not be built.
         Stopped: by Ctrl-C.
@@ -44,7 +48,9 @@ def train_packages(
     watch = watch_in(settings.zoo, mlflow_uri=settings.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI", ""))
     with open_zoo(context) as zoo:
         outcomes = list(_outcomes(zoo, settings.zoo, packages, promote_to, force, as_json, watch))
-    if as_json:
+    if launched().rank:
+        pass
+    elif as_json:
         print_json([_as_json(outcome) for outcome in outcomes])
     elif any(outcome.build for outcome in outcomes):
         columns = ("head", "version", "status", "promoted", "score on test", "examples", "seconds")
@@ -65,14 +71,14 @@ def _outcomes(
     as_json: bool,
     watch: Watch,
 ) -> Iterator[_Outcome]:
-    by = author()
+    by, launch = author(), launched()
     for package in packages:
         name = package.head.name
         try:
             with (
                 domain_errors(),
                 stopping(zoo, zoo_folder, name),
-                shown_phases(name, hidden=as_json) as phases,
+                shown_phases(name, hidden=as_json or launch.rank > 0) as phases,
             ):
                 build = build_head(zoo, package, by=by, promote_to=promote_to, force=force, phases=phases, watch=watch)
                 yield _Outcome(package, build, zoo.manifest(build.version), "")
@@ -81,6 +87,8 @@ def _outcomes(
             return
         except DomainFailure as failure:
             yield _Outcome(package, None, None, failure.message)
+            if launch.count > 1:
+                return
 
 
 def _row(outcome: _Outcome) -> tuple[object, ...]:

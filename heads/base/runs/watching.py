@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from heads.base.building.ingredients import Ingredients
 from heads.base.building.phases import Phases
+from heads.base.launch import launched
 from heads.base.runs.folder import RunFolder, prune_runs
 
 if TYPE_CHECKING:  # they bring torch
@@ -54,6 +55,9 @@ def watch_in(zoo_folder: str | Path, *, mlflow_uri: str = "") -> Watch:
     def watch(ingredients: Ingredients, phases: Phases) -> Iterator[Watched]:
         name = ingredients.package.head.name
         run = RunFolder.open(zoo_folder, name, ingredients.key)
+        if launched().rank:  # the first process holds the run, and was here before
+            yield Watched(checkpoints=_checkpoints(run, ingredients))
+            return
         with run.at_work():
             prune_runs(zoo_folder, name)
             yield _watched(run, ingredients, phases, mlflow_uri)
@@ -64,7 +68,6 @@ def watch_in(zoo_folder: str | Path, *, mlflow_uri: str = "") -> Watch:
 def _watched(run: RunFolder, ingredients: Ingredients, phases: Phases, mlflow_uri: str) -> Watched:
     from heads.base.inspect.observer import ActivationObserver
     from heads.base.runs.observers import HistoryObserver, MLflowObserver, ProgressObserver, TensorBoardObserver
-    from heads.base.training import Checkpoints
 
     observers: list[Observer] = [
         ProgressObserver(phases.at),
@@ -82,5 +85,10 @@ def _watched(run: RunFolder, ingredients: Ingredients, phases: Phases, mlflow_ur
                 on_trouble=phases.notes.append,
             )
         )
-    checkpoints = Checkpoints(folder=run.checkpoint, every_steps=_STEPS_A_CHECKPOINT, key=ingredients.key)
-    return Watched(observers=observers, checkpoints=checkpoints)
+    return Watched(observers=observers, checkpoints=_checkpoints(run, ingredients))
+
+
+def _checkpoints(run: RunFolder, ingredients: Ingredients) -> "Checkpoints":
+    from heads.base.training import Checkpoints
+
+    return Checkpoints(folder=run.checkpoint, every_steps=_STEPS_A_CHECKPOINT, key=ingredients.key)

@@ -49,6 +49,11 @@ class TailedHead(Network):
         """Return what is trained: the head, the last block, and so on down; the embeddings come last."""
         return self._layers
 
+    def units(self) -> tuple[nn.Module, ...]:
+        """Return the blocks."""
+        parts = (part for stage in self.private_stages() for block in stage.block_parts() for part in block)
+        return tuple(part for part in parts if any(True for _ in part.parameters()))
+
     def reduce(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Keep the inputs: what depends on no trained weight was computed before them."""
         return inputs

@@ -33,6 +33,11 @@ def check_recipe(
             f"ema is {recipe.ema} and swa is {recipe.swa}: both average the weights. Set one of them to 0 in "
             "recipe.toml."
         )
+    if recipe.sharded and recipe.precision == "fp16":
+        raise InvalidRecipe(
+            "sharded is true and precision is 'fp16': the scaling of fp16 does not know shards of gradients. Set "
+            "precision = 'bf16' or 'fp32' in recipe.toml."
+        )
     if len(layers) == 1:
         _check_alone(recipe)
     if isinstance(network.task, Embed):
@@ -47,7 +52,7 @@ def check_recipe(
 
 def _check_alone(recipe: Recipe) -> None:
     default = Recipe()
-    for key in ("layer_decay", "probe_epochs", "unfreeze_every"):
+    for key in ("layer_decay", "probe_epochs", "unfreeze_every", "sharded"):
         if (value := getattr(recipe, key)) != getattr(default, key):
             raise InvalidRecipe(
                 f"{key} is {value}, which is about the blocks below a head; only the head is trained here. Declare a "

@@ -20,7 +20,7 @@ from heads.base.training.checkpoint import Checkpoints, clear_checkpoints, read_
 from heads.base.training.course import Course
 from heads.base.training.encoded import Encoded
 from heads.base.training.observing import EpochRecord, Observer, StepRecord
-from heads.base.training.processes import processes_for
+from heads.base.training.processes import choose_device, processes_for
 from heads.base.training.scoring import device_of, score
 from heads.base.training.state import State
 from heads.base.training.stepping import Stepper
@@ -65,7 +65,8 @@ def train_head(
     shared out; the first process alone tells observers and writes checkpoints.
 
     Args:
-        make: makes the untrained network; called under the recipe's seed.
+        make: makes the untrained network; called under the recipe's seed, and where processes share out its weights
+            once more, to take them back.
         split: the train and the valid split, encoded for that network.
         recipe: how to train.
         observers: told about each step and each epoch.
@@ -79,11 +80,16 @@ def train_head(
         TrainingFailed: the loss is not a number, or diverges.
         CheckpointFailed: a checkpoint cannot be written or read.
     """
+    choose_device()
     with seeded(recipe):
         network = make()
         train, valid = split(network)
         run = _Run(network, train, valid, recipe, observers, checkpoints)
         trained = run.go()
+        if whole := run.whole_weights():
+            torch.manual_seed(recipe.seed)
+            network = make().eval()
+            put_weights(network, whole)
     return network, valid, trained
 
 
@@ -158,7 +164,7 @@ class _Run:
         checkpoints: Checkpoints | None,
     ) -> None:
         self._network, self._valid, self._recipe = network, valid, recipe
-        self._processes = processes_for(device_of(network))
+        self._processes = processes_for(device_of(network), sharded=recipe.sharded)
         self._stepper = Stepper(network, train, recipe, self._processes)
         self._course = Course(recipe=recipe, deepest=self._stepper.layers[-1].depth)
         self._ema = Average(self._stepper.parameters, moving(recipe.ema)) if recipe.ema else None
@@ -186,6 +192,12 @@ class _Run:
             clear_checkpoints(self._checkpoints)
         best_epoch = epochs if self._swa else self._best.epoch
         return Trained(epochs=epochs, best_epoch=best_epoch, seconds=self._elapsed_s(), valid=valid)
+
+    def whole_weights(self) -> dict[str, Tensor]:
+        """Return what was trained, if the processes have shared it out; else the network has it, and this is empty."""
+        if not self._processes.sharded:
+            return {}
+        return dict(self._processes.gather(State(tensors=self._weights()), everywhere=True).tensors)
 
     def _epochs(self) -> int:
         """Train epoch by epoch, and return how many there were."""
@@ -223,7 +235,8 @@ class _Run:
             raise explain_no_number(loss, at.step + 1, *self._stepper.named(rows))
         self._watch.see(loss, at.step + 1)
         rates = [self._course.rate(at.epoch, at.done, len(at.batches), layer.depth) for layer in self._stepper.layers]
-        norms = self._stepper.update(rates, with_norms=bool(self._observers))
+        # The norm of a gradient in shards takes all processes, and only the first has observers.
+        norms = self._stepper.update(rates, with_norms=bool(self._observers) or self._processes.sharded)
         if self._ema:
             self._ema.add()
         at.done, at.step, at.loss, at.rows = at.done + 1, at.step + 1, at.loss + loss * len(rows), at.rows + len(rows)
@@ -310,12 +323,12 @@ class _Run:
             "time": State(values={"elapsed_s": self._elapsed_s()}),
         }
         parts |= {name: average.state() for name, average in self._averages().items()}
+        whole = self._processes.gather(State.join(parts))
         if self._processes.rank == 0:
-            identity = self._identity(checkpoints)
-            write_checkpoint(checkpoints, State.join(parts), step=self._at.step, identity=identity)
+            write_checkpoint(checkpoints, whole, step=self._at.step, identity=self._identity(checkpoints))
 
     def _resume(self) -> None:
-        found = self._checkpoints and read_checkpoint(self._checkpoints, identity=self._identity(self._checkpoints))
+        found = self._checkpoints and self._read(self._checkpoints)
         if not found:
             return
         put_weights(self._network, found.part("weights").tensors)
@@ -328,6 +341,15 @@ class _Run:
         for name, average in self._averages().items():
             average.restore(found.part(name))
         self._put_random_state(found.part("random"))
+
+    def _read(self, checkpoints: Checkpoints) -> State | None:
+        """Return the state that this process goes on from. The first deletes what is of no use before others look."""
+        identity, rank = self._identity(checkpoints), self._processes.rank
+        found = read_checkpoint(checkpoints, identity=identity) if rank == 0 else None
+        self._processes.agreed(torch.zeros(1))
+        if rank:
+            found = read_checkpoint(checkpoints, identity=identity)
+        return found and self._processes.spread(found)
 
     def _averages(self) -> dict[str, Average]:
         return {name: each for name, each in (("ema", self._ema), ("swa", self._swa)) if each}

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from heads.base.errors import TrainingFailed
 from heads.base.network import Network
@@ -67,7 +68,9 @@ def _logits(network: Network, data: Encoded) -> list[Tensor]:
     batches = Batches(data, device_of(network))
     found: dict[int, Tensor] = {}
     network.eval()
-    with torch.inference_mode():
+    # Shards gathered in inference mode could not be trained with afterwards.
+    whole = not any(isinstance(weight, DTensor) for weight in network.parameters())
+    with torch.inference_mode(whole), torch.no_grad():
         for start in range(0, len(order), _ROWS_AT_ONCE):
             chosen = order[start : start + _ROWS_AT_ONCE]
             for row, scores in zip(chosen, network.logits(*batches.inputs(chosen)).cpu(), strict=True):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from heads.base.network import Layer, Network
@@ -38,8 +39,9 @@ class Stepper:
     """
 
     def __init__(self, network: Network, train: Encoded, recipe: Recipe, processes: Processes) -> None:
-        self.layers = trained_layers(network)
-        check_recipe(recipe, network, self.layers, train, processes=processes.count)
+        layers = trained_layers(network)
+        check_recipe(recipe, network, layers, train, processes=processes.count)
+        self.layers = processes.place(network, layers)
         self.parameters = [parameter for layer in self.layers for parameter in layer.parameters]
         self.precision = Precision(recipe, device_of(network))
         self.optimizer = _make_optimizer(self.layers, recipe)
@@ -153,12 +155,25 @@ class Stepper:
         processes, most = self._processes, self._recipe.accumulate
         if processes.count == 1 and min(most, len(rows)) == 1:
             return [(rows, 1.0)]
-        own = rows[processes.rank :: processes.count]
-        if not own:  # it still has to take part
-            return [(rows[:1], 0.0)]
-        size = max(self._least, -(-len(own) // min(most, len(own))))
-        whole = self._loss.weight(self._batches.targets(rows)) / processes.count
-        return [(part, self._loss.weight(self._batches.targets(part)) / whole) for part in cut(own, size, self._least)]
+        parts = self._cut(rows, processes.rank)
+        shares: list[tuple[Sequence[int], float]]
+        if not parts:  # it still has to take part
+            shares = [(rows[:1], 0.0)]
+        else:
+            whole = self._loss.weight(self._batches.targets(rows)) / processes.count
+            shares = [(part, self._loss.weight(self._batches.targets(part)) / whole) for part in parts]
+        if processes.sharded:  # each part gathers weights, which takes all processes
+            most_parts = max(1, *(len(self._cut(rows, rank)) for rank in range(processes.count)))
+            shares += [(rows[: self._least], 0.0)] * (most_parts - len(shares))
+        return shares
+
+    def _cut(self, rows: Sequence[int], rank: int) -> list[list[int]]:
+        """Return the rows of a process in parts."""
+        own = rows[rank :: self._processes.count]
+        if not own:
+            return []
+        size = max(self._least, -(-len(own) // min(self._recipe.accumulate, len(own))))
+        return cut(own, size, self._least)
 
     def _loss_of(self, rows: Sequence[int]) -> Tensor:
         inputs, targets = self._batches.inputs(rows), self._batches.targets(rows)
@@ -202,4 +217,5 @@ def _make_optimizer(layers: Sequence[Layer], recipe: Recipe) -> torch.optim.Adam
 
 
 def _gradient_norm(layer: Layer) -> float:
-    return float(get_total_norm([each.grad for each in layer.parameters if each.grad is not None]))
+    norm = get_total_norm([each.grad for each in layer.parameters if each.grad is not None])
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
