@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from backbone import Stage, TensorDeclaration
+from zoo.manifest import TensorSpec
 
 IDS = TensorDeclaration(name="ids_NT", dtype="int64", shape=("N", "T"))
 MASK = TensorDeclaration(name="mask_NT", dtype="int64", shape=("N", "T"))
@@ -13,6 +14,13 @@ TOKENS = TensorDeclaration(name="tokens_NTD", dtype="float32", shape=("N", "T", 
 SCORES = TensorDeclaration(name="scores_NC", dtype="float32", shape=("N", 3))
 
 BODY_EXAMPLE = {"ids_NT": torch.tensor([[1, 2, 3], [4, 5, 0]]), "mask_NT": torch.tensor([[1, 1, 1], [1, 1, 0]])}
+
+GROUP_WIDTH = 16
+GROUP_AVAILABLE = {
+    "tokens_NTD": TensorSpec(name="tokens_NTD", dtype="float32", shape=("N", "T", GROUP_WIDTH)),
+    "mask_NT": TensorSpec(name="mask_NT", dtype="int64", shape=("N", "T")),
+}
+GROUP_EXAMPLE = {"tokens_NTD": torch.randn(2, 3, GROUP_WIDTH), "mask_NT": torch.ones(2, 3, dtype=torch.int64)}
 
 
 class Body(Stage):

@@ -1,6 +1,4 @@
 import logging
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -14,33 +12,32 @@ from heads.base import Classify, Head, Multilabel, Regress, Tag
 from heads.base.declaration import Task
 from heads.base.recipe import Recipe
 from heads.base.tasks.modules import HeadStage, make_head
+from tests.support.export_stages import GROUP_AVAILABLE, GROUP_EXAMPLE, GROUP_WIDTH
 from zoo.export import ExportedStage, export_stage
 from zoo.export.group import to_group
 from zoo.export.sessions import OnnxSession
-from zoo.manifest import TensorSpec
 
-WIDTH = 16
-AVAILABLE = {
-    "tokens_NTD": TensorSpec(name="tokens_NTD", dtype="float32", shape=("N", "T", WIDTH)),
-    "mask_NT": TensorSpec(name="mask_NT", dtype="int64", shape=("N", "T")),
-}
-EXAMPLE = {"tokens_NTD": torch.randn(2, 3, WIDTH), "mask_NT": torch.ones(2, 3, dtype=torch.int64)}
 CLASSES = Classify(labels=("a", "b", "c"))
 
 
 def head_of(task: Task = CLASSES, *, seed: int = 0, name: str = "mood", **recipe: Any) -> HeadStage:
     torch.manual_seed(seed)
-    return make_head(Head(name=name, team=name, task=task), Recipe(**recipe), AVAILABLE).eval()
+    return make_head(Head(name=name, team=name, task=task), Recipe(**recipe), GROUP_AVAILABLE).eval()
 
 
 def exported(module: HeadStage) -> ExportedStage:
-    return export_stage(module, example=EXAMPLE, grouped=True)
+    return export_stage(module, example=GROUP_EXAMPLE, grouped=True)
+
+
+@pytest.fixture(scope="module")
+def mood() -> ExportedStage:
+    return exported(head_of())
 
 
 def ragged(rows: int, length: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(rows)
     mask_NT = (torch.arange(length)[None] <= torch.arange(rows)[:, None] % length).to(torch.int64)
-    return {"tokens_NTD": torch.randn(rows, length, WIDTH, generator=generator), "mask_NT": mask_NT}
+    return {"tokens_NTD": torch.randn(rows, length, GROUP_WIDTH, generator=generator), "mask_NT": mask_NT}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +52,7 @@ def ragged(rows: int, length: int) -> dict[str, Tensor]:
 )
 def test_group_answers_for_each_head_as_the_head_does_alone(task: Task, recipe: dict[str, Any]) -> None:
     members = [head_of(task, seed=seed, **recipe) for seed in range(5)]
-    session = OnnxSession(exported(members[0]).artifact("onnx-group"))
+    session = OnnxSession(to_group(members[0], GROUP_EXAMPLE) or b"")
     weights = {
         f"weight:{name}": torch.stack([member.state_dict()[name] for member in members]).numpy()
         for name in members[0].state_dict()
@@ -68,8 +65,8 @@ def test_group_answers_for_each_head_as_the_head_does_alone(task: Task, recipe: 
             np.testing.assert_allclose(found_NC, expected_NC.numpy(), atol=1e-5)
 
 
-def test_heads_of_one_architecture_have_one_group_graph_between_them() -> None:
-    first, second = (exported(head_of(seed=seed, name=name)) for seed, name in ((0, "mood"), (1, "other")))
+def test_heads_of_one_architecture_have_one_group_graph_between_them(mood: ExportedStage) -> None:
+    first, second = mood, exported(head_of(seed=1, name="other"))
     assert first.artifact("onnx") != second.artifact("onnx")
     assert first.manifest.artifacts["onnx-group"] == second.manifest.artifacts["onnx-group"]
     assert b"mood" not in first.artifact("onnx-group")
@@ -78,37 +75,27 @@ def test_heads_of_one_architecture_have_one_group_graph_between_them() -> None:
 def test_head_of_another_shape_has_a_group_graph_of_its_own() -> None:
     shapes = [head_of(), head_of(Classify(labels=("a", "b"))), head_of(hidden=8), head_of(Regress(low=0, high=1))]
     shapes.append(head_of(Regress(low=0, high=2)))
-    assert len({to_group(shape, EXAMPLE) for shape in shapes}) == len(shapes)
+    assert len({to_group(shape, GROUP_EXAMPLE) for shape in shapes}) == len(shapes)
 
 
-EXPORT_AGAIN = """
-from tests.zoo.export import test_group as here
-from zoo.digest import digest_bytes
-from zoo.export.group import to_group
-print(digest_bytes(to_group(here.head_of(seed=7), here.EXAMPLE)))
-"""
+def test_group_graph_made_in_another_process_is_the_same(mood: ExportedStage, elsewhere: dict[str, Any]) -> None:
+    assert elsewhere["group"] == mood.manifest.artifacts["onnx-group"].blob
 
 
-def test_group_graph_made_in_another_process_is_the_same() -> None:
-    again = subprocess.run([sys.executable, "-c", EXPORT_AGAIN], capture_output=True, text=True, check=True)
-    assert again.stdout.strip() == exported(head_of()).manifest.artifacts["onnx-group"].blob
-
-
-def test_group_graph_declares_weights_by_name_with_an_axis_of_heads() -> None:
-    stage = exported(head_of())
-    graph = onnx.load_from_string(stage.artifact("onnx-group")).graph
+def test_group_graph_declares_weights_by_name_with_an_axis_of_heads(mood: ExportedStage) -> None:
+    graph = onnx.load_from_string(mood.artifact("onnx-group")).graph
     shapes = {
         value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in [*graph.input, *graph.output]
     }
     assert shapes == {
-        "tokens_NTD": ["N", "T", WIDTH],
+        "tokens_NTD": ["N", "T", GROUP_WIDTH],
         "mask_NT": ["N", "T"],
         "weight:scores.1.bias": ["H", 3],
-        "weight:scores.1.weight": ["H", 3, WIDTH],
+        "weight:scores.1.weight": ["H", 3, GROUP_WIDTH],
         "scores_NC": ["H", "N", 3],
     }
-    assert stage.manifest.artifacts["onnx-group"].size_bytes < 8192
+    assert mood.manifest.artifacts["onnx-group"].size_bytes < 8192
 
 
 def test_what_needs_no_weights_is_computed_once_for_all_heads() -> None:
@@ -124,11 +111,10 @@ def test_what_needs_no_weights_is_computed_once_for_all_heads() -> None:
     assert not per_head & {"ReduceSum", "ReduceMax", "LayerNormalization"}
 
 
-def test_group_takes_nothing_from_the_identity_of_a_stage() -> None:
-    head = head_of()
-    alone = export_stage(head, example=EXAMPLE)
+def test_group_takes_nothing_from_the_identity_of_a_stage(mood: ExportedStage) -> None:
+    alone = export_stage(head_of(), example=GROUP_EXAMPLE)
     assert "onnx-group" not in alone.manifest.artifacts
-    assert alone.manifest.digest == exported(head).manifest.digest
+    assert alone.manifest.digest == mood.manifest.digest
 
 
 def test_tagging_head_is_stored_without_a_group_and_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
@@ -140,7 +126,7 @@ def test_tagging_head_is_stored_without_a_group_and_the_log_says_why(caplog: pyt
 
 def test_large_head_is_stored_without_a_group_and_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="zoo.export"):
-        assert to_group(head_of(hidden=2**14), EXAMPLE) is None
+        assert to_group(head_of(hidden=2**14), GROUP_EXAMPLE) is None
     assert "parameters; a group is for 1 to 262,144" in caplog.text
 
 
