@@ -27,6 +27,23 @@ def tiny_zoo_template(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.fixture(scope="session")
+def mood_zoo_template(tiny_zoo_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from heads.base.building.build import build_head
+
+    folder = tmp_path_factory.mktemp("mood")
+    with Zoo.open(shutil.copytree(tiny_zoo_template, folder / "zoo")) as zoo:
+        build_head(zoo, TeamFolder(folder / "mood").package, by="tests")
+    return folder / "zoo"
+
+
+@pytest.fixture
+def mood_zoo(mood_zoo_template: Path, tmp_path: Path) -> Iterator[Zoo]:
+    """A zoo in which ``team`` as it is was built once, as mood@1, and not promoted."""
+    with Zoo.open(shutil.copytree(mood_zoo_template, tmp_path / "mood-zoo")) as opened:
+        yield opened
+
+
 @pytest.fixture
 def zoo_folder(tiny_zoo_template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_zoo_template, tmp_path / "zoo"))

@@ -48,10 +48,10 @@ def test_a_build_publishes_a_version_that_pins_what_made_it(zoo: Zoo, team: Team
     assert zoo.verify() == []
 
 
-def test_what_is_served_answers_the_test_split_as_the_gate_measured(zoo: Zoo, team: TeamFolder) -> None:
+def test_what_is_served_answers_the_test_split_as_the_gate_measured(mood_zoo: Zoo, team: TeamFolder) -> None:
     from heads.base.building.parity import exported_from
 
-    manifest = zoo.manifest(build(zoo, team).version)
+    zoo, manifest = mood_zoo, mood_zoo.manifest(mood_zoo.versions("mood")[0])
     preprocessor = load_preprocessor(manifest.preprocessing, zoo.blobs.get)
     examples = team.package.labels().for_gate()
     rows = [preprocessor(example.text) for example in examples]
@@ -65,18 +65,17 @@ def test_what_is_served_answers_the_test_split_as_the_gate_measured(zoo: Zoo, te
     assert np.mean(right) == manifest.metrics.overall.values["accuracy"]
 
 
-def test_an_unchanged_package_is_not_built_again_but_can_still_be_promoted(zoo: Zoo, team: TeamFolder) -> None:
-    first = build(zoo, team)
+def test_an_unchanged_package_is_not_built_again_but_can_still_be_promoted(mood_zoo: Zoo, team: TeamFolder) -> None:
+    zoo, (first,) = mood_zoo, mood_zoo.versions("mood")
     again = build(zoo, team)
-    assert (again.status, again.version, again.promoted) == ("unchanged", first.version, ())
+    assert (again.status, again.version, again.promoted) == ("unchanged", first, ())
     assert build(zoo, team, promote_to=("prod",)).promoted == ("prod",)
     assert build(zoo, team, promote_to=("prod",)).promoted == ()
     assert [each.epoch for each in zoo.promotions("mood", "prod")] == [1]
 
 
-def test_every_ingredient_makes_another_version_and_the_body_stays_the_same(zoo: Zoo, team: TeamFolder) -> None:
-    body = zoo.backbone("tiny").manifest.stages
-    build(zoo, team)
+def test_every_ingredient_makes_another_version_and_the_body_stays_the_same(mood_zoo: Zoo, team: TeamFolder) -> None:
+    zoo, body = mood_zoo, mood_zoo.backbone("tiny").manifest.stages
     team.write_recipe("epochs = 21\nlearning_rate = 0.03\n")
     assert str(build(zoo, team).version) == "mood@2"
     team.write_labels([line for line in mood_lines() if line["id"] != "mood-0000"])
@@ -95,8 +94,8 @@ def test_what_does_not_build_anything_does_not_count_as_a_change(zoo: Zoo, team:
     assert gather(zoo, team.package).key != before
 
 
-def test_the_same_ingredients_give_the_same_stage(zoo: Zoo, team: TeamFolder) -> None:
-    first = zoo.manifest(build(zoo, team).version)
+def test_the_same_ingredients_give_the_same_stage(mood_zoo: Zoo, team: TeamFolder) -> None:
+    zoo, first = mood_zoo, mood_zoo.manifest(mood_zoo.versions("mood")[0])
     again = zoo.manifest(build(zoo, team, force=True).version)
     assert again.stages == first.stages
     assert again.metrics == first.metrics
@@ -130,8 +129,8 @@ def test_frozen_stages_run_once_per_input_over_all_builds(
     assert sum(rows) == 80, "all features were cached"
 
 
-def test_training_never_sees_the_test_split(zoo: Zoo, team: TeamFolder) -> None:
-    honest = zoo.manifest(build(zoo, team).version)
+def test_training_never_sees_the_test_split(mood_zoo: Zoo, team: TeamFolder) -> None:
+    zoo, honest = mood_zoo, mood_zoo.manifest(mood_zoo.versions("mood")[0])
     lines = mood_lines()
     for line in lines:
         if line["split"] == "test":
@@ -220,15 +219,14 @@ def test_what_is_certain_to_fail_in_the_end_fails_before_any_work(zoo: Zoo, team
     assert not (team.path.parent / "zoo" / "features.sqlite").exists(), "no feature was computed"
 
 
-def test_a_head_of_another_team_is_refused_before_any_work(zoo: Zoo, team: TeamFolder, tmp_path: Path) -> None:
-    build(zoo, team, promote_to=("prod",))
+def test_a_head_of_another_team_is_refused_before_any_work(mood_zoo: Zoo, tmp_path: Path) -> None:
     rival = TeamFolder(tmp_path / "rival", name="mood", team="rival")
     rival.write_recipe("epochs = 19\n")
     phases = Phases()
     with pytest.raises(Conflict, match="'mood' belongs to team 'mood'; team 'rival' cannot publish"):
-        build(zoo, rival, phases=phases)
+        build(mood_zoo, rival, phases=phases)
     assert "load torch" not in phases.seconds
-    assert len(zoo.versions("mood")) == 1
+    assert len(mood_zoo.versions("mood")) == 1
 
 
 def test_a_head_says_how_far_its_exports_may_be_from_torch(zoo: Zoo, team: TeamFolder) -> None:
