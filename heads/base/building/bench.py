@@ -10,6 +10,7 @@ from heads.base.building.features import features_of
 from heads.base.building.ingredients import Ingredients
 from heads.base.building.phases import Phases
 from heads.base.building.prefix import FrozenPrefix
+from heads.base.launch import launched
 from heads.base.network import Network
 from heads.base.tails.noise import make_noise
 from heads.base.tails.tail import TailedHead
@@ -89,7 +90,8 @@ class Bench:
             return head
         noise = None if shared else make_noise(recipe, self.preprocessor.spec, self._zoo.blobs.get)
         tailed = TailedHead(self.prefix.following(len(self.attached)), head, declared.tail, noise)
-        return tailed.to("cuda" if torch.cuda.is_available() else "cpu")
+        shared_out = recipe.sharded and launched().count > 1  # a GPU may be too small for the whole
+        return tailed.to("cuda" if torch.cuda.is_available() and not shared_out else "cpu")
 
     def _row(self, example: Example) -> Row:
         labels = self._ingredients.labels
