@@ -59,7 +59,10 @@ def colourful(name: str, steps_C: NDArray[np.int64], counts_CB: NDArray[np.int64
     found = ranged(counts_CB)
     drawing = Drawing(4.4, 2.9)
     (axes,) = drawing.axes
-    seen = np.where(found.counts > 0, np.log1p(found.counts), np.nan).T
+    # A column may stand for one step or for the sum of several: as many in each, or a seam would look like a change.
+    columns_C1 = np.maximum(found.counts.sum(axis=1, keepdims=True), 1)
+    even_CB = found.counts / columns_C1 * columns_C1.max()
+    seen = np.where(found.counts > 0, np.log1p(even_CB), np.nan).T
     axes.imshow(seen, cmap="viridis", aspect="auto", origin="lower", interpolation="none")
     axes.set_yticks(*_value_ticks(found))
     places = np.unique(np.linspace(0, len(steps_C) - 1, min(5, len(steps_C))).round().astype(int))

@@ -102,12 +102,18 @@ def surroundings(subject: Subject) -> Section:
         if embeds
         else "what the head reads of them, averaged over tokens or places and brought to one length"
     )
+    valued = answer.kind in ("regress", "segment")
+    near = {
+        "regress": "values that change gradually here are easy even for a linear head",
+        "segment": "where bright ones gather, masks of such images are hard for it",
+    }.get(answer.kind, "labels that lie apart here are easy even for a linear head")
+    odd = "one of quite another colour than those around it" if valued else "a ring within another colour"
     shown = [
         drawn(
             _scatter(subject, linear_N2),
             "pca",
             f"Examples by {what}: the two directions in which they differ most (PCA, {share:.0%} of the variance); "
-            "labels that lie apart here are easy even for a linear head.",
+            f"{near}.",
         )
     ]
     curved_N2 = tsne(vectors_ND)
@@ -116,8 +122,8 @@ def surroundings(subject: Subject) -> Section:
             drawn(
                 _scatter(subject, curved_N2),
                 "tsne",
-                "The same by t-SNE: who is near whom is faithful, distances between clumps mean nothing; a ring "
-                "within another colour may be a wrong label.",
+                "The same by t-SNE: who is near whom is faithful, distances between clumps mean nothing; "
+                f"{odd} may be a wrong label.",
             )
         )
     return Section(id="map", title="Map of the examples", body=[element("div", *shown, class_="figures")])
@@ -196,5 +202,6 @@ def _map(judged: Judged, found: ImageMap) -> Html:
         picture(overlay, f"where it speaks for {found.about}"),
         class_="pair",
     )
-    verdict = element("span", f"{found.about} {found.score:.2f}", class_="good" if judged.is_right else "bad")
+    colour = "" if isinstance(judged.answer, float) else "good" if judged.is_right else "bad"
+    verdict = element("span", f"{found.about} {found.score:.2f}", class_=colour)
     return element("div", pair, element("p", verdict, f", wanted {shown_target(judged.example.target)}"))
