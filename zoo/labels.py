@@ -8,7 +8,7 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from zoo.digest import digest_bytes, digest_json
@@ -80,6 +80,10 @@ class Labels:
     def for_gate(self) -> tuple[Example, ...]:
         """Return the test examples. Only a gate may ask: whatever is tuned on them makes the gate a lie."""
         return tuple(map(self._opened, self._of("test")))
+
+    def test_inputs(self) -> tuple[Example, ...]:
+        """Return the test examples without what is wanted of them: whether they can be read may be asked before."""
+        return tuple(replace(example, slices=(), target=()) for example in self._of("test"))
 
     def test_digest(self) -> str:
         """Return the digest of the test examples alone, by which readings of them are counted."""

@@ -6,13 +6,13 @@ from typing import cast
 
 from heads.base.declaration import Embed, Head, Regress, Segment
 from heads.base.errors import InvalidHead, InvalidRecipe
-from heads.base.recipe import Augmentation, Recipe
+from heads.base.recipe import READ_BY, Augmentation, Recipe
 from zoo import Backbone
 from zoo.labels import Labels, labels_in
 from zoo.manifest import Preprocessing, StageManifest, StageRef
 from zoo.suggest import did_you_mean
 
-__all__ = ["attached_stages", "check_labels", "check_noise", "count_shared"]
+__all__ = ["attached_stages", "check_labels", "check_noise", "check_read", "count_shared"]
 
 _MOVING: frozenset[Augmentation] = frozenset(
     {
@@ -149,6 +149,21 @@ def count_shared(head: Head, stages: Sequence[StageManifest]) -> int:
             "stage that it is attached to. Count fewer, or train them and the embeddings with blocks='all'."
         )
     return sum(end <= ends[-1] - head.tail.blocks for end in ends)
+
+
+def check_read(head: Head, recipe: Recipe) -> None:
+    """Check that a recipe sets nothing that heads of this kind do not read: it would change nothing, and nobody know.
+
+    Raises:
+        InvalidRecipe: it does.
+    """
+    for key, kinds in READ_BY.items():
+        found = getattr(recipe, key)
+        if head.task.kind not in kinds and found != Recipe.model_fields[key].default:
+            raise InvalidRecipe(
+                f"The recipe has {key} = {str(found).lower()}, which the {head.task.kind} head {head.name!r} does not "
+                f"read; heads of the kinds {', '.join(kinds)} do. Take it out."
+            )
 
 
 def check_noise(head: Head, recipe: Recipe, spec: Preprocessing, *, shared: int) -> None:

@@ -1,6 +1,7 @@
 """A recipe: how a head is fine-tuned, read from the ``recipe.toml`` beside it."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from heads.base.errors import InvalidRecipe
 from zoo.suggest import did_you_mean
 
-__all__ = ["Augmentation", "Recipe", "parse_recipe", "read_recipe"]
+__all__ = ["READ_BY", "Augmentation", "Recipe", "parse_recipe", "read_recipe"]
+
+_POOLED = ("classify", "multilabel", "regress", "embed")
+_LABELLED = ("classify", "multilabel", "tag", "segment")
+
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "pool": _POOLED,
+    "context": ("tag", "segment"),
+    "label_smoothing": _LABELLED,
+    "class_weights": _LABELLED,
+}
+"""The kinds of heads that read a key, of those keys that not all of them read."""
 
 Augmentation = Literal[
     "ColorJitter",
@@ -49,8 +61,9 @@ class Recipe(BaseModel):
         default=0, ge=0, description="epochs after which a further block is let go; 0 trains all from the start"
     )
     probe_epochs: int = Field(default=0, ge=0, description="epochs that train the head alone before all of it trains")
-    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's")
-    decay_biases: bool = Field(default=True, description="whether weight decay is on biases and norms too")
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="AdamW's, of matrices and kernels; biases and norms have none"
+    )
     clip_norm: float = Field(default=1.0, ge=0, description="largest norm of a step's gradient; 0 clips nothing")
     ema: float = Field(
         default=0.0, ge=0, lt=1, description="decay, each step, of a moving average of the weights; 0 takes none"
@@ -79,7 +92,9 @@ class Recipe(BaseModel):
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="share of inputs dropped while training")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="of the classification loss")
-    class_weights: bool = Field(default=False, description="weigh classes by the inverse of their frequency")
+    class_weights: bool = Field(
+        default=False, description="weigh classes by the root of how rare they are, at most tenfold"
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="same seed, same weights")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from heads.base.building.fingerprint import build_key, code_fingerprint, environment
-from heads.base.fit import attached_stages, check_labels, check_noise, count_shared
+from heads.base.fit import attached_stages, check_labels, check_noise, check_read, count_shared
 from heads.base.packages import Package
 from heads.base.recipe import Recipe
 from heads.base.tasks.masks import open_masks
@@ -46,6 +46,7 @@ def gather(zoo: Zoo, package: Package) -> Ingredients:
     """Read everything that goes into a version, and check that it fits together. Imports no torch."""
     head, labels, recipe = package.head, package.labels(), package.recipe()
     check_labels(head, labels)
+    check_read(head, recipe)
     zoo.check_owner(head.name, head.team)
     backbone = zoo.backbone(head.backbone)
     attached = attached_stages(head, backbone)

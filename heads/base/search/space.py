@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from heads.base.declaration import Task
-from heads.base.recipe import Recipe
+from heads.base.recipe import READ_BY, Recipe
 
 __all__ = ["SPACE", "Choice", "Range", "Searched", "Suggesting", "describe_space", "searched_keys"]
-
-_LABELLED = ("classify", "multilabel", "tag", "segment")
-_POOLED = ("classify", "multilabel", "regress", "embed")
 
 
 class Suggesting(Protocol):
@@ -128,26 +125,26 @@ SPACE: tuple[Searched, ...] = (
         key="pool",
         values=("mean", "mean_max"),
         why="Whether one striking word decides, which a mean over all tokens hides.",
-        kinds=_POOLED,
+        kinds=READ_BY["pool"],
     ),
     Choice(
         key="context",
         values=(0, 1, 2, 3),
         why="How many neighbours say what a token, or a patch, is.",
-        kinds=("tag", "segment"),
+        kinds=READ_BY["context"],
     ),
     Range(
         key="label_smoothing",
         low=0.0,
         high=0.2,
         why="Labels that are wrong or could be two; above 0.2 probabilities mean little.",
-        kinds=_LABELLED,
+        kinds=READ_BY["label_smoothing"],
     ),
     Choice(
         key="class_weights",
         values=(False, True),
         why="Rare classes count in macro F1 as much as frequent ones.",
-        kinds=_LABELLED,
+        kinds=READ_BY["class_weights"],
     ),
 )
 """Every key that a search tries. How long a head trains (epochs, patience) is not among them: longer nearly always

@@ -206,11 +206,11 @@ class _Logits(nn.Module):
 
 
 def _make_optimizer(layers: Sequence[Layer], recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW with a learning rate for each layer and, if the recipe says so, no decay on biases and norms."""
+    """Return AdamW with a learning rate for each layer, and no decay on biases and norms."""
     groups = []
     for index, layer in enumerate(layers):
-        weights = [each for each in layer.parameters if recipe.decay_biases or each.ndim > 1]
-        others = [each for each in layer.parameters if not (recipe.decay_biases or each.ndim > 1)]
+        weights = [each for each in layer.parameters if each.ndim > 1]
+        others = [each for each in layer.parameters if each.ndim <= 1]
         groups.append({"params": weights, "weight_decay": recipe.weight_decay, "layer": index})
         groups.append({"params": others, "weight_decay": 0.0, "layer": index})
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate)

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from heads.base import Classify, Multilabel, Regress
+from heads.base import Classify, Embed, Head, Multilabel, Regress, Tag
 from heads.base.building.bench import Bench
 from heads.base.building.ingredients import gather
 from heads.base.building.phases import Phases
-from heads.base.errors import InvalidHead
-from heads.base.fit import check_labels
+from heads.base.declaration import Task
+from heads.base.errors import InvalidHead, InvalidRecipe
+from heads.base.fit import check_labels, check_read
+from heads.base.recipe import Recipe
 from tests.support.head_packages import TeamFolder, mood_lines
 from zoo import Zoo
 from zoo.errors import InvalidLabels
@@ -82,6 +84,29 @@ def test_an_input_that_preprocessing_refuses_is_named_by_line(zoo: Zoo, team: Te
         InvalidLabels, match=r"labels\.jsonl:3: the input of 'mood-0002' is refused\. .*62 tokens.*mend"
     ):
         bench.rows(ingredients.labels.for_training().train)
+
+
+@pytest.mark.parametrize(
+    ("task", "recipe", "message"),
+    [
+        (
+            Regress(low=0, high=1),
+            Recipe(label_smoothing=0.1),
+            "has label_smoothing = 0.1, which the regress head 'mood' does not read",
+        ),
+        (
+            Embed(dim=8),
+            Recipe(class_weights=True),
+            "has class_weights = true, which the embed head 'mood' does not read",
+        ),
+        (Classify(labels=("a", "b")), Recipe(context=3), "has context = 3, .* kinds tag, segment do. Take it out"),
+        (Tag(labels=("a",)), Recipe(pool="mean_max"), "has pool = mean_max"),
+    ],
+)
+def test_a_key_that_such_heads_do_not_read_is_refused(task: Task, recipe: Recipe, message: str) -> None:
+    with pytest.raises(InvalidRecipe, match=message):
+        check_read(Head(name="mood", team="mood", task=task), recipe)
+    check_read(Head(name="mood", team="mood", task=task), Recipe())
 
 
 def test_a_head_of_labels_with_two_examples_each_is_taken(team: TeamFolder) -> None:

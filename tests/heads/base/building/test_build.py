@@ -207,6 +207,18 @@ def test_a_text_that_is_too_long_names_its_example(zoo: Zoo, team: TeamFolder) -
         build(zoo, team)
 
 
+def test_a_test_input_that_cannot_be_read_is_named_before_anything_is_trained(zoo: Zoo, team: TeamFolder) -> None:
+    lines = mood_lines()
+    last = max(number for number, line in enumerate(lines) if line["split"] == "test")
+    lines[last]["text"] = "w1 " * 60
+    team.write_labels(lines)
+    seen: list[str] = []
+    with pytest.raises(InvalidLabels, match=rf"labels\.jsonl:{last + 1}: the input of .* is refused"):
+        build(zoo, team, phases=Phases(lambda name, _done, _total: seen.append(name)))
+    assert "train" not in seen
+    assert not zoo.readings("mood"), "nothing was read that is to be counted"
+
+
 def test_what_is_certain_to_fail_in_the_end_fails_before_any_work(zoo: Zoo, team: TeamFolder) -> None:
     with pytest.raises(InvalidReference, match="'Prod' cannot be an alias"):
         build(zoo, team, promote_to=("Prod",))
@@ -264,5 +276,5 @@ def test_a_label_that_is_not_declared_names_an_example_of_it(zoo: Zoo, team: Tea
 def test_an_image_that_is_not_stored_names_its_example(zoo: Zoo, team: TeamFolder) -> None:
     lines = [{("image" if key == "text" else key): value for key, value in line.items()} for line in mood_lines()]
     team.write_labels(lines)
-    with pytest.raises(InvalidLabels, match=r"the image of 'mood-0000' is not in the zoo.*zoo labels put"):
+    with pytest.raises(InvalidLabels, match=r"the image of 'mood-\d+' is not in the zoo.*zoo labels put"):
         build(zoo, team)

@@ -288,7 +288,8 @@ def test_a_head_that_labels_pixels_shows_what_it_painted_wrongly_and_how_labels_
     assert "pixels" in parsed.sections["mistakes"]
     assert "IoU" in parsed.sections["classes"]
     assert "small" in parsed.sections["slices"]
-    known = sum(int((each.example.target.array != UNLABELLED).sum()) for each in subject.judged)
+    masks = [each.example.target for each in subject.judged]
+    known = sum(int((mask.array != UNLABELLED).sum()) for mask in masks if isinstance(mask, Mask))
     assert known < 32 * 32 * len(subject.judged)
     assert f"over {known:,} pixels" in parsed.sections["reliability"]
     assert text.count("difference of p-") == len(subject.judged)

@@ -94,10 +94,16 @@ def test_a_run_that_cannot_be_written_says_what_to_do(
     assert state(run) == "done"
 
 
+def fail_with_a_folder_in_the_way(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+    raise ZeroDivisionError
+
+
 def test_where_not_even_the_failure_can_be_written_down_the_run_counts_as_stopped(tmp_path: Path) -> None:
     run = RunFolder.open(tmp_path, "mood", KEY)
     with pytest.raises(ZeroDivisionError), run.at_work():
-        _ = [(run.path / "run.json").unlink(), (run.path / "run.json").mkdir(), 1 / 0]  # a folder stays in the way
+        fail_with_a_folder_in_the_way(run.path / "run.json")
     (run.path / "run.json").rmdir()
     assert [file.name for file in run.path.iterdir()] == ["lock"]
 

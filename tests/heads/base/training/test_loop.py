@@ -219,7 +219,7 @@ def test_probing_trains_the_head_alone_and_then_layers_are_let_go_one_by_one() -
 
 
 def test_a_tail_learns_the_same_bits_from_the_same_seed() -> None:
-    recipe = Recipe(epochs=4, batch_size=16, mixup=0.3, label_smoothing=0.1, schedule="cosine", decay_biases=False)
+    recipe = Recipe(epochs=4, batch_size=16, mixup=0.3, label_smoothing=0.1, schedule="cosine")
     one, other = (train_head(lambda: SmallTail(recipe), mood_split, recipe)[0] for _ in range(2))
     assert bits_of(one) == bits_of(other)
 

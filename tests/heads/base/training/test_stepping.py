@@ -79,14 +79,13 @@ def test_each_layer_has_its_own_learning_rate() -> None:
     assert all(norm > 0 for norm in norms.values())
 
 
-@pytest.mark.parametrize("decay_biases", [True, False])
-def test_weight_decay_leaves_biases_and_norms_alone_if_asked_to(decay_biases: bool) -> None:
-    tail, stepper = tail_stepper(Recipe(weight_decay=0.5, decay_biases=decay_biases))
+def test_weight_decay_leaves_biases_and_norms_alone() -> None:
+    tail, stepper = tail_stepper(Recipe(weight_decay=0.5))
     groups = stepper.optimizer.param_groups
     decayed = {id(each) for group in groups if group["weight_decay"] for each in group["params"]}
     spared = {name for name, each in tail.named_parameters() if each.requires_grad and id(each) not in decayed}
     expected = {name for name, each in tail.named_parameters() if each.requires_grad and each.ndim < 2}
-    assert spared == (set() if decay_biases else expected)
+    assert spared == expected
     assert {"first.norm.weight", "last.linear.bias"} <= expected
 
 
