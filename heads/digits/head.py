@@ -12,5 +12,5 @@ HEAD = Head(
     backbone="glyphs",
     task=Classify(labels=DIGITS),
     # A little below what the head reaches on the test split; raise a bound when a version is better.
-    gate=Gate(bounds={"macro_f1": 0.8}),
+    gate=Gate(bounds={"macro_f1": 0.88}),
 )
