@@ -22,6 +22,8 @@ __all__ = ["ImageMap", "TokenScores", "attribute_tokens", "choose", "map_image"]
 
 _STEPS = 64
 _ROWS_AT_ONCE = 32
+_LEAST_SIDE = 4
+"""A map of fewer places a side says nothing of where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,10 @@ def attribute_tokens(
 
 
 def map_image(path: Rebuilt, answer: Answer, judged: Judged, preprocessing: ImagePreprocessing) -> ImageMap | None:
-    """Return the Grad-CAM (Selvaraju et al. 2017) of what the head reads, enlarged to the image.
+    """Return the Grad-CAM (Selvaraju et al. 2017) of what the deepest stage gives that still tells places apart.
+
+    A backbone of small images ends with few places, or with one; there, an earlier stage says where. The map is
+    enlarged to the image.
 
     Args:
         path: the version in torch.
@@ -134,7 +139,7 @@ def map_image(path: Rebuilt, answer: Answer, judged: Judged, preprocessing: Imag
         return None
     about, scalar = chosen
     (images_NCHW,) = path.tensors_of(judged.row)
-    mapped = _Mapped(path)
+    mapped = _Mapped(path, images_NCHW)
 
     def forward(images: Tensor) -> Tensor:
         return scalar(mapped(images))
@@ -157,26 +162,48 @@ def map_image(path: Rebuilt, answer: Answer, judged: Judged, preprocessing: Imag
 
 
 class _Mapped(nn.Module):
-    """A path that passes what the head reads through ``features`` as a map (N, C, H, W), whatever form it has."""
+    """A path that passes what one of its stages gives through ``features`` as a map (N, C, H, W), whatever form it has.
 
-    def __init__(self, path: Rebuilt) -> None:
+    Args:
+        path: the version in torch.
+        images_NCHW: an input, to see how many places each stage tells apart.
+    """
+
+    def __init__(self, path: Rebuilt, images_NCHW: Tensor) -> None:
         super().__init__()
         self.path = path
         self.features = nn.Identity()
+        sides, known = [], images_NCHW
+        with torch.no_grad():
+            for stage in path.stages():
+                (known,) = stage(known)
+                sides.append(min(_as_map(known)[0].shape[2:]))
+        fine = [place for place, side in enumerate(sides) if side >= _LEAST_SIDE]
+        self.place = fine[-1] if fine else sides.index(max(sides))
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         known = images_NCHW
-        for stage in self.path.stages():
+        for place, stage in enumerate(self.path.stages()):
             (known,) = stage(known)
-        if known.ndim == 4:
-            known = self.features(known)
-        else:  # tokens: class and register tokens come first, the rest is a square of patches
-            side = int(known.shape[1] ** 0.5)
-            extra_NED, patches_NPD = known[:, : -(side**2)], known[:, -(side**2) :]
-            map_NDHW = self.features(patches_NPD.transpose(1, 2).reshape(len(known), -1, side, side))
-            known = torch.cat((extra_NED, map_NDHW.flatten(2).transpose(1, 2)), dim=1)
+            if place == self.place:
+                map_NCHW, extra_NED = _as_map(known)
+                map_NCHW = self.features(map_NCHW)
+                known = (
+                    map_NCHW
+                    if extra_NED is None
+                    else torch.cat((extra_NED, map_NCHW.flatten(2).transpose(1, 2)), dim=1)
+                )
         output: Tensor = self.path.head(known)[0]
         return output
+
+
+def _as_map(known: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return features as a map (N, C, H, W); of tokens (N, T, D), also those that are no places."""
+    if known.ndim == 4:
+        return known, None
+    side = int(known.shape[1] ** 0.5)  # class and register tokens come first, the rest is a square of patches
+    extra_NED, patches_NPD = known[:, : -(side**2)], known[:, -(side**2) :]
+    return patches_NPD.transpose(1, 2).reshape(len(known), -1, side, side), extra_NED
 
 
 def _chosen(answer: Answer, judged: Judged) -> tuple[str, Callable[[Tensor], Tensor]] | None:

@@ -96,7 +96,9 @@ class Drawing:
     def svg(self) -> str:
         """Return the drawing as an SVG document; the same drawing is always the same text."""
         file = io.StringIO()
-        self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        # Tight: the layout does not see all the room that labels take beside a square box.
+        plain = {"Date": None, "Creator": None}
+        self.figure.savefig(file, format="svg", transparent=True, metadata=plain, bbox_inches="tight", pad_inches=0.06)
         drawn = file.getvalue()
         for colour, of_the_page in _PAGE_COLOURS.items():
             drawn = drawn.replace(colour, of_the_page)

@@ -56,8 +56,8 @@ def explanations(subject: Subject, path: Rebuilt | str) -> Section:
         shown = [element("div", *cells, class_="images")] if cells else []
         intro = element(
             "p",
-            "Each image as the model sees it, and beside it where it speaks for the answer (Grad-CAM on what the head "
-            "reads): bright places are where it looked, relative to the brightest of the image.",
+            "Each image as the model sees it, and beside it where it speaks for the answer (Grad-CAM on the deepest "
+            "stage that tells places apart): bright is where it looked, relative to the brightest place of the image.",
         )
     if not shown:
         why = (
