@@ -81,8 +81,14 @@ class FrozenBody(nn.Module):
         self.body.eval()
         return self
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the loss and the (N, C) logits of (N, T) tokens."""
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        places: Tensor,  # noqa: ARG002 - for whoever judges: the Trainer passes on what the model takes
+    ) -> dict[str, Tensor]:
+        """Return the loss and the (N, C) logits of (N, T) tokens; the places of examples in their split say nothing."""
         with torch.no_grad():
             tokens_NTD = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
             reduced = self.head.reduce(tokens_NTD, attention_mask)
@@ -101,7 +107,9 @@ def with_transformers(zoo: Zoo, team: str, recipe: dict[str, Any]) -> dict[str, 
     best: dict[str, Any] = {"score": -1.0, "found": []}
 
     def judge(prediction: EvalPrediction) -> dict[str, float]:
-        found = [labels[index] for index in np.asarray(prediction.predictions).argmax(axis=1)]
+        _, places = prediction.label_ids  # by length, and not in the order of the split
+        answered = np.asarray(prediction.predictions).argmax(axis=1)
+        found = [labels[index] for index in answered[np.argsort(places)]]
         score = measure(head.task, [example.target for example in splits.valid], found)[head.task.metrics[0]]
         if score > best["score"]:
             best.update(score=score, found=found)
@@ -117,8 +125,13 @@ def with_transformers(zoo: Zoo, team: str, recipe: dict[str, Any]) -> dict[str, 
         def tokenized(examples: Any) -> list[dict[str, Any]]:
             ids = tokenizer([example.text for example in examples], truncation=True, max_length=LONGEST)["input_ids"]
             return [
-                {"input_ids": row, "attention_mask": [1] * len(row), "labels": labels.index(example.target)}
-                for row, example in zip(ids, examples, strict=True)
+                {
+                    "input_ids": row,
+                    "attention_mask": [1] * len(row),
+                    "labels": labels.index(example.target),
+                    "places": place,
+                }
+                for place, (row, example) in enumerate(zip(ids, examples, strict=True))
             ]
 
         trainer = Trainer(
@@ -149,6 +162,7 @@ def _arguments(ingredients: Ingredients, folder: str) -> TrainingArguments:
         warmup_steps=recipe.warm_up,
         train_sampling_strategy="group_by_length",
         eval_strategy="epoch",
+        label_names=["labels", "places"],
         save_strategy="no",
         logging_strategy="no",
         report_to=[],
