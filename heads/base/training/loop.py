@@ -206,6 +206,7 @@ class _Run:
             self._train_epoch()
             self._judge_epoch()
             if self._course.stops(at.epoch, self._best.epoch):
+                self._watch.end()
                 return at.epoch
             self._at = _Position(epoch=at.epoch + 1, step=at.step)
 

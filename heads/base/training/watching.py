@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from typing import NoReturn
 
 from torch import Tensor
 
@@ -58,6 +59,13 @@ class DivergenceWatch:
     Traceback (most recent call last):
     heads.base.errors.TrainingFailed: The loss began at 2 and was above 20 in 40 of the 50 steps up to step 41 (30): it
     diverges. Lower learning_rate in recipe.toml; `zoo head lr-find <team>` suggests one.
+    >>> watch = DivergenceWatch()
+    >>> for loss in (2.0, 30.0, 30.0, 30.0, 30.0, 30.0):
+    ...     watch.see(loss, 1)
+    >>> watch.end()
+    Traceback (most recent call last):
+    heads.base.errors.TrainingFailed: The loss began at 2 and was above 20 in 5 of its 6 steps: it diverges. Lower
+    learning_rate in recipe.toml; `zoo head lr-find <team>` suggests one.
     """
 
     def __init__(self) -> None:
@@ -72,15 +80,30 @@ class DivergenceWatch:
         """
         if math.isnan(self._first):
             self._first = loss
-        # A first loss near zero says little about how large a loss of this kind may be.
-        bound = _TIMES_THE_FIRST * max(self._first, _LOWEST_FIRST)
-        self._above.append(loss > bound)
+        self._above.append(loss > self._bound)
         if sum(self._above) >= _STEPS_ABOVE:
-            raise TrainingFailed(
-                f"The loss began at {self._first:.3g} and was above {bound:.3g} in {_STEPS_ABOVE} of the {_STEPS_SEEN} "
-                f"steps up to step {step} ({loss:.3g}): it diverges. Lower learning_rate in recipe.toml; "
-                "`zoo head lr-find <team>` suggests one."
-            )
+            self._refuse(f"in {_STEPS_ABOVE} of the {_STEPS_SEEN} steps up to step {step} ({loss:.3g})")
+
+    def end(self) -> None:
+        """Look at a whole run that was too short to be stopped on the way.
+
+        Raises:
+            TrainingFailed: it diverged.
+        """
+        seen = len(self._above)
+        if sum(self._above) * _STEPS_SEEN >= seen * _STEPS_ABOVE > 0:
+            self._refuse(f"in {sum(self._above)} of its {seen} steps")
+
+    @property
+    def _bound(self) -> float:
+        # A first loss near zero says little about how large a loss of this kind may be.
+        return _TIMES_THE_FIRST * max(self._first, _LOWEST_FIRST)
+
+    def _refuse(self, where: str) -> NoReturn:
+        raise TrainingFailed(
+            f"The loss began at {self._first:.3g} and was above {self._bound:.3g} {where}: it diverges. Lower "
+            "learning_rate in recipe.toml; `zoo head lr-find <team>` suggests one."
+        )
 
     def state(self) -> State:
         """Return what a checkpoint keeps."""

@@ -239,7 +239,10 @@ def test_a_loss_that_is_no_number_from_good_features_names_the_batch() -> None:
         train_head(spoiled, mood_split, Recipe())
 
 
-def test_a_loss_that_diverges_is_stopped_with_what_to_do() -> None:
-    recipe = Recipe(epochs=60, patience=60, learning_rate=100.0, weight_decay=0.0, batch_size=4, schedule="constant")
-    with pytest.raises(TrainingFailed, match=r"loss began at .* it diverges. Lower learning_rate .*lr-find"):
+@pytest.mark.parametrize(("epochs", "where"), [(60, r"of the 50 steps up to step"), (2, r"of its \d+ steps")])
+def test_a_loss_that_diverges_is_stopped_with_what_to_do(epochs: int, where: str) -> None:
+    recipe = Recipe(
+        epochs=epochs, patience=60, learning_rate=100.0, weight_decay=0.0, batch_size=4, schedule="constant"
+    )
+    with pytest.raises(TrainingFailed, match=rf"loss began at .* {where}.* it diverges. Lower learning_rate .*lr-find"):
         train_head(lambda: SmallTail(recipe), lambda network: mood_split(network, clear=0.0), recipe)
