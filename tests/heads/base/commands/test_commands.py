@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -231,23 +231,34 @@ def test_head_ls_says_what_each_trains(mood: TeamFolder, tail: str, said: str) -
     assert line.rstrip().endswith(said)
 
 
-def interrupt_once_there_is(pattern: str, folder: Path) -> None:
-    """Press Ctrl-C, from another thread, when a file turns up."""
+@contextmanager
+def interrupted_once_there_is(pattern: str, folder: Path) -> Iterator[None]:
+    """Press Ctrl-C, from another thread, when a file turns up within the body."""
+    over = threading.Event()
 
     def wait() -> None:
-        while not list(folder.glob(pattern)):
-            time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGINT)
+        while not over.wait(0.001):
+            if list(folder.glob(pattern)):
+                os.kill(os.getpid(), signal.SIGINT)
+                return
 
-    threading.Thread(target=wait, daemon=True).start()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_says_that_nothing_was_published_and_from_which_step_the_same_command_goes_on(
     mood: TeamFolder, zoo_folder: Path
 ) -> None:
     mood.write_recipe("epochs = 150\npatience = 150\nlearning_rate = 0.003\nbatch_size = 4\n")
-    interrupt_once_there_is("runs/mood/*/checkpoint/*.safetensors", zoo_folder)
-    stopped = zoo_command("head", "train", "mood", "intent", "--zoo", zoo_folder)
+    with interrupted_once_there_is("runs/mood/*/checkpoint/*.safetensors", zoo_folder):
+        stopped = zoo_command("head", "train", "mood", "intent", "--zoo", zoo_folder)
     assert stopped.exit_code == 130
     step = re.fullmatch(
         r"error: 'mood' was stopped\. Nothing of it was published\. The same command goes on from step ([\d,]+)\.",
@@ -261,8 +272,8 @@ def test_ctrl_c_says_that_nothing_was_published_and_from_which_step_the_same_com
 
 
 def test_ctrl_c_before_the_first_checkpoint_says_that_training_begins_anew(mood: TeamFolder, zoo_folder: Path) -> None:
-    interrupt_once_there_is("runs/mood/*/run.json", zoo_folder)
-    stopped = zoo_command("head", "train", "mood", "--zoo", zoo_folder)
+    with interrupted_once_there_is("runs/mood/*/run.json", zoo_folder):
+        stopped = zoo_command("head", "train", "mood", "--zoo", zoo_folder)
     assert (stopped.exit_code, stopped.stdout) == (130, "")
     assert "Nothing of it was published; its features are kept." in stopped.stderr
     assert "trains it from the beginning" in stopped.stderr
