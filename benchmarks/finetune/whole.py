@@ -107,7 +107,7 @@ def with_transformers(zoo: Zoo, team: str, recipe: dict[str, Any]) -> dict[str, 
     best: dict[str, Any] = {"score": -1.0, "found": []}
 
     def judge(prediction: EvalPrediction) -> dict[str, float]:
-        _, places = prediction.label_ids  # by length, and not in the order of the split
+        places = np.asarray(prediction.label_ids)[1]  # rows come by length, and not in the order of the split
         answered = np.asarray(prediction.predictions).argmax(axis=1)
         found = [labels[index] for index in answered[np.argsort(places)]]
         score = measure(head.task, [example.target for example in splits.valid], found)[head.task.metrics[0]]

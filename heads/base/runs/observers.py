@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = ["HistoryObserver", "MLflowObserver", "ProgressObserver", "TensorBoard
 
 _STEPS_A_RECORD = 10
 _SHOWN_EVERY_S = 0.1
+_MLFLOW_RETRIES = "1"
 
 Tell = Callable[[int, int, str], None]
 """Told how much is done, of how much, and a line about it."""
@@ -197,6 +199,8 @@ class MLflowObserver(Observer):
         self._uri, self._head, self._name = uri, head, name
         self._parameters = parameters
         self._on_trouble = on_trouble
+        # A server that is gone holds a training up for seconds, and not for the minutes of mlflow's own seven retries.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _MLFLOW_RETRIES)
         self._client = _mlflow(uri).MlflowClient(tracking_uri=uri)
         self._run = ""
 

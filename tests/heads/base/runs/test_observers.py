@@ -1,5 +1,6 @@
 """What is told about a training: to a progress bar, to TensorBoard's own reader, and to MLflow's client."""
 
+import os
 import sys
 import types
 from itertools import count
@@ -128,9 +129,11 @@ class FakeMLflow(types.ModuleType):
         super().__init__("mlflow")
         self.calls: list[tuple[Any, ...]] = []
         self.broken = False
+        self.retries: str | None = None
 
     def MlflowClient(self, *, tracking_uri: str) -> "FakeMLflow":  # noqa: N802 - mlflow's name
         self.calls.append(("client", tracking_uri))
+        self.retries = os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
         return self
 
     def get_experiment_by_name(self, name: str) -> None:
@@ -187,6 +190,17 @@ def test_an_mlflow_server_that_goes_away_costs_the_log_and_not_the_training(mlfl
     mlflow.broken = True
     tell(observer(troubles), 1, 3)
     assert troubles == ["not logged to MLflow at http://logs: ConnectionError: refused"]
+
+
+@pytest.mark.parametrize(("set_to", "expected"), [(None, "1"), ("9", "9")])
+def test_mlflow_gives_up_soon_unless_somebody_said_otherwise(
+    set_to: str | None, expected: str, mlflow: FakeMLflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", set_to or "")
+    if set_to is None:
+        monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    observer([])
+    assert mlflow.retries == expected
 
 
 def test_mlflow_that_is_asked_for_and_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
