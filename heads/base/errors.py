@@ -74,7 +74,7 @@ class FormsFixed(HeadsError):
 class LibraryMissing(HeadsError):
     """A library that is optional was asked for and is not installed; the text says how to install it."""
 
-    code = "heads.library_missing"
+    code = "heads.missing_library"
 
 
 class RunAtWork(HeadsError):

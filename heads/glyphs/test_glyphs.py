@@ -4,21 +4,21 @@ from collections import Counter
 from pathlib import Path
 
 from backbone.pretrain.faces import FACES
-from heads.base.fit import check_labels
-from heads.base.recipe import read_recipe
+from heads.base.testing import Model, brighter, invariance, labels_hold, model_of, rotated
 from heads.glyphs.head import HEAD, LETTERS
 from heads.glyphs.images import images
 from zoo.digest import digest_bytes
 from zoo.labels import Example, read_labels
 
-FOLDER = Path(__file__).parent
-LABELS = read_labels(FOLDER / "labels.jsonl")
+LABELS = read_labels(Path(__file__).with_name("labels.jsonl"))
 TRAINING = LABELS.for_training()
 TEST = LABELS.for_gate()
 
+model = model_of(HEAD)
 
-def test_the_labels_are_those_that_the_head_declares() -> None:
-    check_labels(HEAD, LABELS)
+
+def test_the_labels_hold() -> None:
+    labels_hold(HEAD, train=8, test=4, slices=("computer_modern", "held_out_face", "stix"), slice_examples=50)
 
 
 def test_the_package_makes_exactly_the_pictures_that_its_labels_name() -> None:
@@ -43,11 +43,9 @@ def test_every_letter_is_trained_on_and_tested() -> None:
     assert {each.target for each in TEST if "held_out_face" in each.slices} == set(LETTERS)
 
 
-def test_the_test_split_has_the_slices_that_the_gate_bounds() -> None:
-    found = Counter(name for example in TEST for name in example.slices)
-    assert {name: count for name, count in found.items() if count < 50} == {}
-    assert {bound.rpartition("/")[0] for bound in HEAD.gate.bounds if "/" in bound} <= set(found)
+def test_a_few_degrees_change_hardly_any_letter(model: Model) -> None:
+    invariance(model, list(images())[::8], rotated(5), at_least=0.85)
 
 
-def test_the_recipe_reads() -> None:
-    assert read_recipe(FOLDER / "recipe.toml").seed == 0
+def test_a_little_more_or_less_light_changes_hardly_any_letter(model: Model) -> None:
+    invariance(model, list(images())[::8], brighter(0.1), at_least=0.9)

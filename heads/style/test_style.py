@@ -3,21 +3,21 @@
 from collections import Counter
 from pathlib import Path
 
-from heads.base.fit import check_labels
-from heads.base.recipe import read_recipe
+from heads.base.testing import Model, labels_hold, model_of, slices
 from heads.style.head import HEAD, STYLES
 from heads.style.images import images
 from zoo.digest import digest_bytes
 from zoo.labels import Example, labels_in, read_labels
 
-FOLDER = Path(__file__).parent
-LABELS = read_labels(FOLDER / "labels.jsonl")
+LABELS = read_labels(Path(__file__).with_name("labels.jsonl"))
 TRAINING = LABELS.for_training()
 TEST = LABELS.for_gate()
 
+model = model_of(HEAD)
 
-def test_the_labels_are_those_that_the_head_declares() -> None:
-    check_labels(HEAD, LABELS)
+
+def test_the_labels_hold() -> None:
+    labels_hold(HEAD, train=40, test=40, slices=("held_out_face", "unseen_script"), slice_examples=30)
 
 
 def test_the_package_makes_exactly_the_pictures_that_its_labels_name() -> None:
@@ -38,11 +38,5 @@ def test_every_style_is_learned_and_tested_both_ways() -> None:
         assert all(0.2 * len(split) < found[style] < 0.7 * len(split) for style in STYLES), found
 
 
-def test_the_test_split_has_the_slices_that_the_gate_bounds() -> None:
-    found = Counter(name for example in TEST for name in example.slices)
-    assert {name: count for name, count in found.items() if count < 30} == {}
-    assert {bound.rpartition("/")[0] for bound in HEAD.gate.bounds if "/" in bound} <= set(found)
-
-
-def test_the_recipe_reads() -> None:
-    assert read_recipe(FOLDER / "recipe.toml").seed == 0
+def test_the_valid_split_is_answered_well_enough(model: Model) -> None:
+    slices(model, {"micro_f1": 0.65})

@@ -1,11 +1,14 @@
 """A made-up team's head package on a tiny backbone: enough to build in a second or two."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import heads
 from heads.base import Classify, Gate, Head, Tail
 from heads.base.declaration import Task
 from heads.base.packages import Package
@@ -87,3 +90,24 @@ def write_learnable_model(folder: Path, *, seed: int = 0) -> Path:
         AutoModel.from_config(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
     write_tokenizer(folder)
     return folder
+
+
+@contextmanager
+def among_the_teams(team: TeamFolder, **modules: str) -> Iterator[TeamFolder]:
+    """Make a folder one of the packages of ``heads`` while the body runs, for commands that look teams up by name.
+
+    Args:
+        team: the folder.
+        modules: text of its modules, by name.
+    """
+    for name, text in {"__init__": "", **modules}.items():
+        (team.path / f"{name}.py").write_text(text)
+    before, known = heads.__path__, set(sys.modules)
+    heads.__path__ = [*before, str(team.path.parent)]
+    try:
+        yield team
+    finally:
+        heads.__path__ = before
+        for name in set(sys.modules) - known:
+            if name.startswith("heads.") and not name.startswith("heads.base"):
+                del sys.modules[name]

@@ -10,6 +10,7 @@ from heads.base.testing.rates import Rate
 from heads.base.testing.tables import as_table, shown
 from zoo.labels import Example, Target
 from zoo.manifest import LOWER_IS_BETTER, Metrics, SliceMetrics
+from zoo.masks import Mask
 from zoo.suggest import did_you_mean
 
 __all__ = ["slices"]
@@ -90,7 +91,7 @@ def _wrong(missed: Sequence[str], examples: Sequence[Example], found: Sequence[T
     ]
     wrong.sort(key=lambda pair: -_distance(*pair))
     rows = [
-        (example.id, shown(example.text or example.image), str(example.target), _said(got)) for example, got in wrong
+        (example.id, shown(example.text or example.image), _said(example.target), _said(got)) for example, got in wrong
     ]
     return f"\nWrong there:\n{as_table(('id', 'input', 'expected', 'answer'), rows)}"
 
@@ -100,4 +101,6 @@ def _distance(example: Example, found: Target) -> float:
 
 
 def _said(target: Target) -> str:
+    if isinstance(target, Mask):
+        return f"{target.width} × {target.height} pixels"
     return f"{target:.2f}" if isinstance(target, float) else str(target)

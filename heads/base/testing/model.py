@@ -9,6 +9,7 @@ from heads.base.building.features import batches_by_length
 from heads.base.declaration import Task
 from heads.base.packages import Package
 from heads.base.readings import TestSplit, read_test_split
+from heads.base.tasks.masks import open_masks
 from heads.base.testing.tables import shown
 from zoo import Version, Zoo
 from zoo.answers import Decoded, decode
@@ -99,7 +100,8 @@ class Model:
 
     def _read_labels(self) -> Labels:
         if self._labels is None:
-            self._labels = self.package.labels()
+            labels = self.package.labels()
+            self._labels = open_masks(self._zoo, self.package.head, labels, self._manifest.preprocessing)
         return self._labels
 
     def _computed(self, inputs: Sequence[Raw]) -> list[tuple[Row, dict[str, NDArray[Any]]]]:

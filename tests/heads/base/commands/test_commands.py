@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import heads
 from heads.base.errors import InvalidHead, UnknownTeam
 from heads.base.packages import find_teams, load_package, new_package
-from tests.support.head_packages import TeamFolder, mood_lines
+from tests.support.head_packages import TeamFolder, among_the_teams, mood_lines
 from tests.support.tiny_models import write_text_model
 from zoo import Zoo
 from zoo.commands import main
@@ -53,16 +52,12 @@ def zoo_command(*arguments: object) -> Result:
 
 
 @pytest.fixture
-def mood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TeamFolder]:
+def mood(tmp_path: Path) -> Iterator[TeamFolder]:
     """A package heads/mood, in a folder of its own that is part of the package ``heads`` for one test."""
     team = TeamFolder(tmp_path / "more_heads" / "mood")
     team.write_labels([{**line, "slices": ["two_moods"]} for line in mood_lines()])
-    for name, text in (("__init__.py", ""), ("head.py", HEAD_PY), ("__main__.py", MAIN_PY)):
-        (team.path / name).write_text(text)
-    monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(team.path.parent)])
-    yield team
-    for name in [name for name in sys.modules if name.startswith(("heads.mood", "heads.tone"))]:
-        del sys.modules[name]
+    with among_the_teams(team, head=HEAD_PY, __main__=MAIN_PY):
+        yield team
 
 
 def test_a_backbone_is_added_once_and_then_at_once(tiny_model: Path, zoo_folder: Path) -> None:

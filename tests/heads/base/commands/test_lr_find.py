@@ -1,15 +1,13 @@
 """``zoo head lr-find`` as a person runs it."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-import heads
-from tests.support.head_packages import TeamFolder
+from tests.support.head_packages import TeamFolder, among_the_teams
 from zoo.commands import main
 
 HEAD_PY = '''"""The mood head."""
@@ -21,14 +19,9 @@ HEAD = Head(name="mood", team="mood", backbone="tiny", task=Classify(labels=("go
 
 
 @pytest.fixture
-def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TeamFolder]:
-    team = TeamFolder(tmp_path / "more_heads" / "mood")
-    (team.path / "__init__.py").write_text("")
-    (team.path / "head.py").write_text(HEAD_PY)
-    monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(team.path.parent)])
-    yield team
-    for name in [name for name in sys.modules if name.startswith("heads.mood")]:
-        del sys.modules[name]
+def team(tmp_path: Path) -> Iterator[TeamFolder]:
+    with among_the_teams(TeamFolder(tmp_path / "more_heads" / "mood"), head=HEAD_PY) as team:
+        yield team
 
 
 def lr_find(zoo: Path, *words: object) -> Result:

@@ -10,9 +10,8 @@ import pytest
 from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
-import heads
 from heads.base.runs.folder import KEPT_RUNS
-from tests.support.head_packages import TeamFolder
+from tests.support.head_packages import TeamFolder, among_the_teams
 from zoo.commands import main
 
 HEAD_PY = '''"""The mood head."""
@@ -26,14 +25,9 @@ HEAD = Head(name="mood", team="mood", backbone="tiny", task=Classify(labels=("go
 
 @pytest.fixture
 def mood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TeamFolder]:
-    team = TeamFolder(tmp_path / "more_heads" / "mood")
-    (team.path / "__init__.py").write_text("")
-    (team.path / "head.py").write_text(HEAD_PY)
-    monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(team.path.parent)])
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    yield team
-    for name in [name for name in sys.modules if name.startswith("heads.mood")]:
-        del sys.modules[name]
+    with among_the_teams(TeamFolder(tmp_path / "more_heads" / "mood"), head=HEAD_PY) as team:
+        yield team
 
 
 def run(zoo: Path, *words: str, code: int = 0) -> str:

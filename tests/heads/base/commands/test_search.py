@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import heads
-from tests.support.head_packages import TeamFolder
+from tests.support.head_packages import TeamFolder, among_the_teams
 from zoo.commands import main
 
 HEAD_PY = '''"""The mood head."""
@@ -40,8 +39,6 @@ class Mood:
         self.team = team
         self.zoo = zoo
         team.write_recipe(RECIPE)
-        (team.path / "__init__.py").write_text("")
-        (team.path / "head.py").write_text(HEAD_PY)
 
     @property
     def recipe(self) -> str:
@@ -74,12 +71,9 @@ class Mood:
 
 
 @pytest.fixture
-def mood(tmp_path: Path, zoo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mood]:
-    team = TeamFolder(tmp_path / "more_heads" / "mood")
-    monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(team.path.parent)])
-    yield Mood(team, zoo_folder)
-    for name in [name for name in sys.modules if name.startswith("heads.mood")]:
-        del sys.modules[name]
+def mood(tmp_path: Path, zoo_folder: Path) -> Iterator[Mood]:
+    with among_the_teams(TeamFolder(tmp_path / "more_heads" / "mood"), head=HEAD_PY) as team:
+        yield Mood(team, zoo_folder)
 
 
 def test_a_search_that_was_killed_finds_what_an_uninterrupted_one_finds(mood: Mood, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
-from heads.base import Classify, Embed, Gate, Multilabel, Regress, Segment, Tag, Tail
+from heads.base import Classify, Embed, Gate, Multilabel, Regress, Tag, Tail
 from heads.base.backbones import add_backbone
 from heads.base.building.build import build_head
 from heads.base.declaration import Task
@@ -30,25 +30,11 @@ from heads.base.runs.observers import HistoryObserver
 from heads.base.training.observing import EpochRecord, StepRecord
 from tests.support.head_packages import TeamFolder, mood_lines
 from tests.support.html_page import ParsedPage
+from tests.support.reports import SECTIONS, report
 from tests.support.tiny_models import write_image_model
 from zoo import Version, Zoo
 from zoo.commands import main
-from zoo.masks import UNLABELLED, Mask
 
-SECTIONS = [
-    "about",
-    "learning",
-    "mistakes",
-    "classes",
-    "slices",
-    "reliability",
-    "losses",
-    "why",
-    "map",
-    "landscape",
-    "activations",
-    "gradients",
-]
 EVIL = "<script>alert(1)</script>"
 
 
@@ -150,20 +136,8 @@ def built(tiny_zoo_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         yield Built(zoo, folder, team, version)
 
 
-def report(subject: Subject, team: TeamFolder) -> tuple[str, ParsedPage]:
-    text = make_report(subject, team.package.head)
-    parsed = ParsedPage(text)
-    assert list(parsed.sections) == SECTIONS
-    assert "script" not in parsed.tags
-    assert parsed.addresses == []
-    assert parsed.unclosed == []
-    assert len(set(parsed.ids)) == len(parsed.ids)
-    assert set(parsed.references) <= set(parsed.ids)
-    return text, parsed
-
-
 def test_a_classifying_head_is_reported_whole_with_its_training(built: Built) -> None:
-    text, parsed = report(built.subject(), built.team)
+    text, parsed = report(built.subject(), built.team.package.head)
     sections = parsed.sections
     assert built.version.digest in sections["about"]
     assert "tiny/0" in sections["about"]
@@ -183,12 +157,12 @@ def test_a_classifying_head_is_reported_whole_with_its_training(built: Built) ->
 
 
 def test_every_figure_has_a_sentence_that_says_how_to_read_it(built: Built, tmp_path: Path) -> None:
-    text, _ = report(built.subject(tmp_path), built.team)
+    text, _ = report(built.subject(tmp_path), built.team.package.head)
     assert text.count("<figure>") == text.count("<figcaption>") >= 4
 
 
 def test_without_a_run_the_report_says_what_is_missing(built: Built, tmp_path: Path) -> None:
-    _, parsed = report(built.subject(tmp_path), built.team)
+    _, parsed = report(built.subject(tmp_path), built.team.package.head)
     assert "no history" in parsed.sections["learning"]
     assert "Nobody watched" in parsed.sections["activations"]
     assert "Nothing" in parsed.sections["gradients"]
@@ -233,7 +207,7 @@ def test_heads_of_other_kinds_get_what_makes_sense_for_them(
     spans: Any = ([{"start": 0, "end": 2, "label": "x"}], [])
     team.write_labels(mood_with(key, targets or spans))
     subject = collect(zoo, build(zoo, team), team.package, zoo_folder=zoo_folder)
-    _, parsed = report(subject, team)
+    _, parsed = report(subject, team.package.head)
     for section, word in words.items():
         assert word.lower() in parsed.sections[section].lower()
     assert "speaks for the answer" in parsed.sections["why"]
@@ -248,53 +222,9 @@ def test_a_value_that_says_how_unsure_it_is_is_told_how_often_its_intervals_hold
     package = replace(team.package, head=replace(team.package.head, uncertainty="laplace"))
     subject = collect(zoo, build_head(zoo, package, by="tests").version, package, zoo_folder=zoo_folder)
     assert all(each.deviation is not None and each.deviation > 0 for each in subject.judged)
-    _, parsed = report(subject, team)
+    _, parsed = report(subject, team.package.head)
     assert "should hold" in parsed.sections["reliability"]
     assert "95%" in parsed.sections["reliability"]
-
-
-def painted(zoo: Zoo) -> list[dict[str, Any]]:
-    """Blue pictures, a part of which is red and painted as such."""
-    lines: list[dict[str, Any]] = []
-    for number in range(24):
-        places_HW = np.zeros((32, 32), np.uint8)
-        places_HW[: 6 + number] = 1
-        pixels = np.random.default_rng(number).integers(0, 60, (32, 32, 3), dtype=np.uint8)
-        pixels[..., 0] += 190 * places_HW
-        pixels[..., 2] += 190 * (1 - places_HW)
-        places_HW[-6:] = UNLABELLED
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, format="PNG")
-        split = ("train", "train", "valid", "test")[number % 4]
-        slices = ["small"] if number < 12 else []
-        line = {"id": f"p-{number:02}", "image": zoo.blobs.put(file.getvalue()), "split": split, "slices": slices}
-        lines.append(line | {"mask": zoo.blobs.put(Mask.of(places_HW).to_png())})
-    return lines
-
-
-def test_a_head_that_labels_pixels_shows_what_it_painted_wrongly_and_how_labels_overlap(tmp_path: Path) -> None:
-    model = write_image_model(tmp_path / "convnext", "convnext")
-    team = TeamFolder(tmp_path / "paint", name="paint", task=Segment(labels=("blue", "red")), bounds={})
-    with Zoo.open(tmp_path / "zoo", create=True) as zoo:
-        add_backbone(zoo, f"timm:{model}", split=(0,), name="tiny", key=None)
-        team.write_labels(painted(zoo))
-        version = build(zoo, team)
-        subject = collect(zoo, version, team.package, zoo_folder=tmp_path / "zoo")
-        text, parsed = report(subject, team)
-        other = replace(team.package, head=replace(team.package.head, task=Segment(labels=("red", "blue"))))
-        with pytest.raises(InvalidHead, match=r"answers masks of blue, red; 'paint' now declares red, blue"):
-            collect(zoo, version, other, zoo_folder=tmp_path / "zoo")
-    assert all(each.loss > 0 and each.output.shape == (32, 32) for each in subject.judged)
-    assert "pixels" in parsed.sections["mistakes"]
-    assert "IoU" in parsed.sections["classes"]
-    assert "small" in parsed.sections["slices"]
-    masks = [each.example.target for each in subject.judged]
-    known = sum(int((mask.array != UNLABELLED).sum()) for mask in masks if isinstance(mask, Mask))
-    assert known < 32 * 32 * len(subject.judged)
-    assert f"over {known:,} pixels" in parsed.sections["reliability"]
-    assert text.count("difference of p-") == len(subject.judged)
-    assert "red that was missed" in parsed.sections["losses"]
-    assert "star is the published head" in parsed.sections["landscape"]
 
 
 @pytest.mark.parametrize("kind", ["vit", "convnext"])
@@ -305,7 +235,7 @@ def test_an_image_head_shows_thumbnails_and_where_it_looked(kind: str, tmp_path:
         add_backbone(zoo, f"timm:{model}", split=(0,), name="tiny", key=None)
         team.write_labels(colours(zoo))
         subject = collect(zoo, build(zoo, team), team.package, zoo_folder=tmp_path / "zoo")
-        text, parsed = report(subject, team)
+        text, parsed = report(subject, team.package.head)
     assert text.count('src="data:image/png;base64,') >= len(subject.judged)
     assert "Grad-CAM" in parsed.sections["why"]
     assert "where it speaks for" in text
@@ -334,7 +264,7 @@ def test_so_does_that_of_a_head_that_is_calibrated_or_unsure_or_has_a_tail(
     for each in subject.judged:
         with torch.no_grad():
             assert np.abs(path(*path.tensors_of(each.row))[0].numpy() - each.output).max() < 1e-4
-    assert list(ParsedPage(make_report(subject, package.head)).sections) == SECTIONS
+    report(subject, package.head)
 
 
 def test_a_backbone_that_is_gone_costs_explanations_and_no_more(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,7 +272,7 @@ def test_a_backbone_that_is_gone_costs_explanations_and_no_more(built: Built, mo
     gone = subject.backbone.manifest.model_copy(update={"source": "hf:/nowhere/at-all"})
     monkeypatch.setattr(subject.prefix, "backbone", replace(subject.backbone, manifest=gone))
     assert "nowhere" in str(rebuilt_or_why(subject, built.team.package.head))
-    _, parsed = report(subject, built.team)
+    _, parsed = report(subject, built.team.package.head)
     assert "nowhere" in parsed.sections["why"]
     assert "macro_f1" in parsed.sections["slices"]
 

@@ -1,17 +1,15 @@
 """``zoo head check``, ``zoo head test`` and ``zoo readings`` as a person runs them."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-import heads
 from heads.base.commands.check import check
 from heads.base.commands.test import test as run_tests
-from tests.support.head_packages import TeamFolder, mood_lines
+from tests.support.head_packages import TeamFolder, among_the_teams, mood_lines
 from zoo import Zoo
 from zoo.commands.readings import readings
 from zoo.registry import NewReading
@@ -26,14 +24,9 @@ def run(command: object, *arguments: object) -> Result:
 
 
 @pytest.fixture
-def mood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TeamFolder]:
-    team = TeamFolder(tmp_path / "more_heads" / "mood")
-    (team.path / "__init__.py").write_text("")
-    (team.path / "head.py").write_text(HEAD_PY)
-    monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(team.path.parent)])
-    yield team
-    for name in [name for name in sys.modules if name.startswith("heads.mood")]:
-        del sys.modules[name]
+def mood(tmp_path: Path) -> Iterator[TeamFolder]:
+    with among_the_teams(TeamFolder(tmp_path / "more_heads" / "mood"), head=HEAD_PY) as team:
+        yield team
 
 
 def test_labels_without_fault_pass_and_wrong_ones_are_listed(mood: TeamFolder, zoo_folder: Path) -> None:
