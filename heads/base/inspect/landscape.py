@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn.utils.rnn import pad_sequence
 
 from heads.base.recipe import Recipe
 from heads.base.tasks.losses import IGNORED, make_loss
 from heads.base.tasks.modules import HeadStage
+from heads.base.training.encoded import padded
 
 __all__ = ["Landscape", "filter_normalised", "loss_landscape"]
 
@@ -74,8 +74,8 @@ def loss_landscape(
     weights = {name: weight.detach() for name, weight in head.named_parameters()}
     generator = torch.Generator().manual_seed(0)
     right, up = (filter_normalised(weights, generator) for _ in range(2))
-    inputs = tuple(_batch(column) for column in zip(*reduced, strict=True))
-    wanted, loss = _batch(targets, IGNORED), make_loss(head.task, Recipe(), targets)
+    inputs = tuple(padded(column) for column in zip(*reduced, strict=True))
+    wanted, loss = padded(targets, IGNORED), make_loss(head.task, Recipe(), targets)
     steps = np.linspace(-1, 1, points)
     shown = _Logits(head)
     losses = np.empty((points, points))
@@ -96,9 +96,3 @@ class _Logits(torch.nn.Module):
 
     def forward(self, *reduced: Tensor) -> Tensor:
         return self.head.logits(*reduced)
-
-
-def _batch(tensors: Sequence[Tensor], padding: float = 0.0) -> Tensor:
-    if len({tensor.shape for tensor in tensors}) == 1:
-        return torch.stack(list(tensors))
-    return pad_sequence(list(tensors), batch_first=True, padding_value=padding)
